@@ -1,0 +1,15 @@
+//! The gateway: everything around the packet path, wired into one program.
+//!
+//! Here belong configuration, the control of cameras over MQTT, the supervisor of streams, HTTP and the command line.
+//! Parsing of protocols does not: it lives in `apiary-wire`; nor does the handling of packets (`apiary-core`,
+//! `apiary-media`).
+
+pub mod app;
+pub mod check;
+pub mod cli;
+pub mod config;
+pub mod http;
+pub mod logging;
+pub mod mqtt;
+pub mod secret;
+pub mod supervisor;
