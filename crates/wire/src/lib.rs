@@ -1,1 +1,18 @@
+//! Bytes and text on one side, typed values on the other.
+//!
+//! Belongs here: parsing and writing of RTP, RTCP, SDP, H.264 payloads and the cameras' MQTT messages.
+//! Does not belong here: state across packets other than reassembly, clocks, randomness, sockets.
+//!
+//! Every parser takes untrusted input: it never panics, its memory and time are bounded by the input's
+//! length, and what it refuses it refuses with a typed error.
+#![warn(missing_docs)]
+#![forbid(unsafe_code)]
 
+pub mod demux;
+pub mod id;
+pub mod rtcp;
+pub mod rtp;
+pub mod units;
+
+pub use id::{CameraId, StreamId, ViewerId};
+pub use units::{Bitrate, NtpTime, PayloadType, Ssrc};
