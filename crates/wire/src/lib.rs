@@ -8,6 +8,7 @@
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
+pub mod camera;
 pub mod demux;
 pub mod id;
 pub mod rtcp;
