@@ -43,7 +43,12 @@ mod tests {
     #[test]
     fn a_secret_prints_as_stars() {
         let secret = Secret::new("hunter2");
-        assert_eq!(format!("{secret} {secret:?} {:#?}", Some(&secret)).matches("hunter2").count(), 0);
+        assert_eq!(
+            format!("{secret} {secret:?} {:#?}", Some(&secret))
+                .matches("hunter2")
+                .count(),
+            0
+        );
         assert_eq!(secret.to_string(), "***");
         assert_eq!(secret.expose(), "hunter2");
     }

@@ -1,0 +1,216 @@
+//! The environment names of existing installations.
+//!
+//! They set the same keys as our own names, so that an installation moves over with its `.env` as it is. Names for what
+//! this version does not have are noted, never refused.
+
+use super::keys;
+use super::raw::{Entry, Origin, RawValue};
+use super::reader::{Reader, Variables};
+use super::values::{MQTT_PORT, MQTTS_PORT};
+
+/// Sets what the old names among these variables say.
+pub(super) fn apply(reader: &mut Reader, variables: &Variables) {
+    for (name, text) in keys::LATER {
+        if variables.contains_key(*name) {
+            reader.note(*name, *text);
+        }
+    }
+    for (name, key) in [
+        ("LOCAL_IP", "network.local_ip"),
+        ("EXTERNAL_IP", "network.external_ip"),
+        ("EMQX_LIVESTREAM_CLIENT_ID", "mqtt.client_id"),
+        ("EMQX_CA_CERT", "mqtt.ca"),
+        ("EMQX_CLIENT_CERT", "mqtt.cert"),
+        ("EMQX_CLIENT_KEY", "mqtt.key"),
+    ] {
+        if let Some(entry) = variables.get(name) {
+            reader.set(key, entry.value.clone(), entry.origin.clone());
+        }
+    }
+    local_network(reader, variables);
+    log_level(reader, variables);
+    broker(reader, variables);
+    listen(
+        reader,
+        variables,
+        "http.listen",
+        ("API_SERVER_HOST", "API_SERVER_PORT"),
+        8080,
+    );
+    listen(
+        reader,
+        variables,
+        "signaling.listen",
+        ("SIGNALING_SERVER_HOST", "SIGNALING_SERVER_PORT"),
+        8765,
+    );
+    ports(reader, variables);
+}
+
+fn text<'a>(variables: &'a Variables, name: &str) -> Option<(&'a str, &'a Origin)> {
+    match variables.get(name) {
+        Some(Entry {
+            value: RawValue::Untyped(text),
+            origin,
+        }) => Some((text.trim(), origin)),
+        Some(_) | None => None,
+    }
+}
+
+/// `LOG_LEVEL` says the level; `DEBUG=true` does where it is silent.
+fn log_level(reader: &mut Reader, variables: &Variables) {
+    if let Some((level, origin)) = text(variables, "LOG_LEVEL") {
+        reader.set(
+            "log.level",
+            RawValue::Untyped(level.to_owned()),
+            origin.clone(),
+        );
+    } else if let Some((debug, origin)) = text(variables, "DEBUG")
+        && matches!(
+            debug.to_ascii_lowercase().as_str(),
+            "true" | "1" | "yes" | "on"
+        )
+    {
+        reader.set(
+            "log.level",
+            RawValue::Untyped("debug".to_owned()),
+            origin.clone(),
+        );
+    }
+}
+
+/// `LOCAL_NETWORK_PREFIX` is the beginning of an address (`192.168.1.`), or several, separated by commas.
+fn local_network(reader: &mut Reader, variables: &Variables) {
+    let Some((prefixes, origin)) = text(variables, "LOCAL_NETWORK_PREFIX") else {
+        return;
+    };
+    let networks: Vec<String> = prefixes
+        .split(',')
+        .map(|prefix| prefix_to_network(prefix.trim()))
+        .collect();
+    reader.set(
+        "network.local_networks",
+        RawValue::Untyped(networks.join(",")),
+        origin.clone(),
+    );
+}
+
+/// What is no prefix of one to three numbers stays as it is, for the key's own rules to judge.
+fn prefix_to_network(prefix: &str) -> String {
+    let numbers: Vec<&str> = prefix.trim_end_matches('.').split('.').collect();
+    let are_numbers = numbers.iter().all(|number| number.parse::<u8>().is_ok());
+    if !are_numbers || numbers.len() > 3 {
+        return prefix.to_owned();
+    }
+    let bits = 8 * numbers.len();
+    let padded: Vec<&str> = numbers.into_iter().chain(["0"; 3]).take(4).collect();
+    format!("{}/{bits}", padded.join("."))
+}
+
+/// `EMQX_BROKER_HOST` and `_PORT` name an external broker; with certificates, or on the port for it, over TLS.
+fn broker(reader: &mut Reader, variables: &Variables) {
+    let host = text(variables, "EMQX_BROKER_HOST");
+    let port = text(variables, "EMQX_BROKER_PORT");
+    let Some((_, origin)) = host.or(port) else {
+        return;
+    };
+    let host = host.map_or("localhost", |(host, _)| host);
+    let with_certificates = ["EMQX_CA_CERT", "EMQX_CLIENT_CERT"]
+        .iter()
+        .any(|name| variables.contains_key(*name));
+    let tls = match port {
+        Some((port, _)) => {
+            port == MQTTS_PORT.to_string() || (with_certificates && port != MQTT_PORT.to_string())
+        }
+        None => with_certificates,
+    };
+    let scheme = if tls { "mqtts" } else { "mqtt" };
+    let host = if host.contains(':') {
+        format!("[{host}]")
+    } else {
+        host.to_owned()
+    };
+    let url = match port {
+        Some((port, _)) => format!("{scheme}://{host}:{port}"),
+        None => format!("{scheme}://{host}"),
+    };
+    reader.set("mqtt.broker", RawValue::Untyped(url), origin.clone());
+}
+
+fn listen(
+    reader: &mut Reader,
+    variables: &Variables,
+    key: &'static str,
+    names: (&str, &str),
+    default_port: u16,
+) {
+    let host = text(variables, names.0);
+    let port = text(variables, names.1);
+    let Some((_, origin)) = host.or(port) else {
+        return;
+    };
+    let host = host.map_or("127.0.0.1", |(host, _)| host);
+    let host = if host.contains(':') {
+        format!("[{host}]")
+    } else {
+        host.to_owned()
+    };
+    let port = port.map_or_else(|| default_port.to_string(), |(port, _)| port.to_owned());
+    reader.set(
+        key,
+        RawValue::Untyped(format!("{host}:{port}")),
+        origin.clone(),
+    );
+}
+
+/// `KMS_MIN_PORT` and `KMS_MAX_PORT` bound the ports that an installation's firewall lets cameras reach. They were never
+/// meant as pairs, so the range is narrowed to whole ones.
+fn ports(reader: &mut Reader, variables: &Variables) {
+    let (first, last) = (
+        text(variables, "KMS_MIN_PORT"),
+        text(variables, "KMS_MAX_PORT"),
+    );
+    let (Some((first, origin)), Some((last, _))) = (first, last) else {
+        if let Some(name) = [("KMS_MIN_PORT", first), ("KMS_MAX_PORT", last)]
+            .iter()
+            .find(|(_, v)| v.is_some())
+        {
+            reader.note(
+                name.0,
+                "ignored: KMS_MIN_PORT and KMS_MAX_PORT count together only; see ingest.ports",
+            );
+        }
+        return;
+    };
+    let range = match (first.parse::<u16>(), last.parse::<u16>()) {
+        (Ok(first), Ok(last)) => {
+            let even = first.saturating_add(first % 2);
+            let odd = if last % 2 == 0 {
+                last.saturating_sub(1)
+            } else {
+                last
+            };
+            format!("{even}-{odd}")
+        }
+        (Ok(_) | Err(_), _) => format!("{first}-{last}"),
+    };
+    reader.set("ingest.ports", RawValue::Untyped(range), origin.clone());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_become_networks() {
+        for (prefix, network) in [
+            ("192.168.1.", "192.168.1.0/24"),
+            ("192.168", "192.168.0.0/16"),
+            ("10.", "10.0.0.0/8"),
+            ("10.0.0.0/8", "10.0.0.0/8"),
+            ("nonsense", "nonsense"),
+        ] {
+            assert_eq!(prefix_to_network(prefix), network);
+        }
+    }
+}

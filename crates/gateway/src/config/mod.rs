@@ -5,6 +5,7 @@
 //! refused, all at once. Nothing reads the environment or the file later. What a key means for a part of the program
 //! belongs to that part; only values and their rules belong here.
 
+mod demo;
 mod dotenv;
 mod environment;
 mod error;
@@ -25,6 +26,7 @@ use std::time::Duration;
 
 use apiary_wire::units::Bitrate;
 
+pub use demo::DemoPorts;
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors, Note};
 pub use network::primary_ipv4;
@@ -247,6 +249,11 @@ impl Config {
     /// Whether an address belongs to the home: loopback, or one of `network.local_networks`.
     pub fn is_at_home(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
-        address.is_loopback() || self.network.local_networks.iter().any(|network| network.contains(address))
+        address.is_loopback()
+            || self
+                .network
+                .local_networks
+                .iter()
+                .any(|network| network.contains(address))
     }
 }

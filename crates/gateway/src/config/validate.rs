@@ -1,0 +1,365 @@
+//! The rules between keys. A rule is silent about a key whose own value was refused already.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::reader::Reader;
+use super::values::{BrokerTarget, Rejection, seconds};
+use super::{Config, Verify};
+
+/// Bounds within which the cameras' encoders follow (camera-protocol.md), in kbit/s.
+const CAMERA_BITRATE_KBPS: std::ops::RangeInclusive<u64> = 500..=5000;
+
+/// Checks all rules; what breaks one is remembered in the reader.
+pub(super) fn check(config: &Config, reader: &mut Reader) {
+    tcp_ports(config, reader);
+    udp_ports(config, reader);
+    bitrates(config, reader);
+    stream_times(config, reader);
+    camera_keepalive(config, reader);
+    certificates(config, reader);
+    external_only(config, reader);
+    addresses(config, reader);
+}
+
+fn refuse(
+    reader: &mut Reader,
+    key: &'static str,
+    problem: impl Into<String>,
+    remedy: impl Into<String>,
+) {
+    if !reader.has_failed(key) {
+        reader.refuse(
+            key,
+            Rejection {
+                problem: problem.into(),
+                remedy: remedy.into(),
+            },
+        );
+    }
+}
+
+/// No two listeners on the same port of the same, or of all, addresses.
+fn tcp_ports(config: &Config, reader: &mut Reader) {
+    let mut listeners: Vec<(&'static str, SocketAddr)> = Vec::new();
+    listeners.extend(
+        config
+            .http
+            .listen
+            .iter()
+            .map(|address| ("http.listen", *address)),
+    );
+    listeners.extend(
+        config
+            .signaling
+            .listen
+            .iter()
+            .map(|address| ("signaling.listen", *address)),
+    );
+    if config.mqtt.broker == BrokerTarget::Embedded {
+        listeners.push(("mqtt.listen", config.mqtt.embedded.listen));
+        listeners.extend(
+            config
+                .mqtt
+                .embedded
+                .listen_tls
+                .map(|address| ("mqtt.listen_tls", address)),
+        );
+    }
+    for (i, (key, address)) in listeners.iter().enumerate() {
+        for (other_key, other) in &listeners[..i] {
+            if key != other_key && collide(*address, *other) && !reader.has_failed(other_key) {
+                let problem = format!("{other_key} listens on {other} already");
+                refuse(
+                    reader,
+                    key,
+                    problem,
+                    format!("give {key} a port of its own"),
+                );
+            }
+        }
+    }
+}
+
+fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+    let same_family = a.is_ipv4() == b.is_ipv4();
+    // `[::]` takes the IPv4 port as well on Linux.
+    let covers =
+        |x: IpAddr, y: IpAddr| x.is_unspecified() && (same_family || (x.is_ipv6() && y.is_ipv4()));
+    a.port() == b.port()
+        && a.port() != 0
+        && (a.ip() == b.ip() || covers(a.ip(), b.ip()) || covers(b.ip(), a.ip()))
+}
+
+/// The workers' ports must exist and lie outside the cameras'.
+fn udp_ports(config: &Config, reader: &mut Reader) {
+    let first = usize::from(config.media.udp_port);
+    let last = first + config.media.workers - 1;
+    if last > usize::from(u16::MAX) {
+        let remedy = format!(
+            "{} workers need udp_port at most {}",
+            config.media.workers,
+            65_536 - config.media.workers
+        );
+        return refuse(
+            reader,
+            "media.udp_port",
+            format!("the last worker would get port {last}"),
+            remedy,
+        );
+    }
+    if reader.has_failed("media.udp_port") || reader.has_failed("media.workers") {
+        return;
+    }
+    let ports = &config.ingest.ports;
+    let (low, high) = (usize::from(*ports.start()), usize::from(*ports.end()));
+    if low <= last && first <= high {
+        let problem = format!(
+            "media.udp_port and its {} workers take {first}-{last} out of it",
+            config.media.workers
+        );
+        refuse(
+            reader,
+            "ingest.ports",
+            problem,
+            "choose ranges that do not overlap",
+        );
+    }
+}
+
+fn bitrates(config: &Config, reader: &mut Reader) {
+    let (min, max) = (
+        config.media.min_bitrate.as_kbps(),
+        config.media.max_bitrate.as_kbps(),
+    );
+    if min > max && !reader.has_failed("media.max_bitrate_kbps") {
+        let problem = format!("it is above media.max_bitrate_kbps, which is {max}");
+        refuse(
+            reader,
+            "media.min_bitrate_kbps",
+            problem,
+            format!("give at most {max}, or raise the maximum"),
+        );
+    }
+    for (key, kbps) in [
+        ("media.min_bitrate_kbps", min),
+        ("media.max_bitrate_kbps", max),
+    ] {
+        if !CAMERA_BITRATE_KBPS.contains(&kbps) {
+            reader.note(
+                key,
+                format!(
+                    "{kbps} is outside 500 to 5000, beyond which the known cameras do not follow"
+                ),
+            );
+        }
+    }
+}
+
+fn stream_times(config: &Config, reader: &mut Reader) {
+    let stream = &config.stream;
+    if stream.stall_timeout >= stream.replay_timeout && !reader.has_failed("stream.stall_timeout_s")
+    {
+        let problem = format!(
+            "it is not above stream.stall_timeout_s, which is {}",
+            stream.stall_timeout.as_secs()
+        );
+        refuse(
+            reader,
+            "stream.replay_timeout_s",
+            problem,
+            "a stream stalls before it is played again: raise it",
+        );
+    }
+    if stream.replay_timeout > stream.replay_backoff_max
+        && !reader.has_failed("stream.replay_timeout_s")
+    {
+        let problem = format!(
+            "it is below stream.replay_timeout_s, which is {}",
+            stream.replay_timeout.as_secs()
+        );
+        refuse(reader, "stream.replay_backoff_max_s", problem, "raise it");
+    }
+}
+
+/// A camera ends its stream when keepalives stay away (assumed: 30 s), so several must fit into that time.
+fn camera_keepalive(config: &Config, reader: &mut Reader) {
+    let timeout = reader.read("camera.keepalive_timeout_s", seconds(5..=3600));
+    if reader.has_failed("camera.keepalive_timeout_s")
+        || reader.has_failed("mqtt.keepalive_interval_s")
+    {
+        return;
+    }
+    let timeout = timeout.unwrap_or(std::time::Duration::from_secs(30));
+    if config.mqtt.keepalive_interval * 2 > timeout {
+        let problem = format!(
+            "a camera ends its stream after {} s without one",
+            timeout.as_secs()
+        );
+        let remedy = format!(
+            "give at most {}, so that one may be lost",
+            timeout.as_secs() / 2
+        );
+        refuse(reader, "mqtt.keepalive_interval_s", problem, remedy);
+    }
+}
+
+fn certificates(config: &Config, reader: &mut Reader) {
+    for (key, other) in [("mqtt.cert", "mqtt.key"), ("mqtt.key", "mqtt.cert")] {
+        if reader.is_set(key) && !reader.is_set(other) {
+            refuse(
+                reader,
+                key,
+                format!("{other} is missing"),
+                format!("set {other} too: they belong together"),
+            );
+        }
+    }
+    let has_use = match &config.mqtt.broker {
+        BrokerTarget::Embedded => {
+            config.mqtt.embedded.listen_tls.is_some() || reader.has_failed("mqtt.listen_tls")
+        }
+        BrokerTarget::External(address) => address.tls,
+    } || reader.has_failed("mqtt.broker");
+    if has_use {
+        return listen_tls(config, reader);
+    }
+    let remedy = match &config.mqtt.broker {
+        BrokerTarget::Embedded => {
+            "set mqtt.listen_tls for the embedded broker, or a broker mqtts://…; or leave it out"
+        }
+        BrokerTarget::External(_) => "write mqtts:// in mqtt.broker, or leave it out",
+    };
+    for key in ["mqtt.ca", "mqtt.cert", "mqtt.key"] {
+        if reader.is_set(key) {
+            refuse(
+                reader,
+                key,
+                "it has no use: nothing here speaks TLS",
+                remedy,
+            );
+        }
+    }
+}
+
+/// The TLS listener takes clients with a certificate of the given authority only, so it needs all three files.
+fn listen_tls(config: &Config, reader: &mut Reader) {
+    if config.mqtt.broker != BrokerTarget::Embedded || config.mqtt.embedded.listen_tls.is_none() {
+        return;
+    }
+    let missing: Vec<&str> = ["mqtt.ca", "mqtt.cert", "mqtt.key"]
+        .into_iter()
+        .filter(|key| !reader.is_set(key))
+        .collect();
+    if !missing.is_empty() {
+        let problem = format!("TLS needs {}", missing.join(", "));
+        let remedy = "set it: ca signs the cameras' certificates, cert and key are the broker's own; or leave listen_tls out";
+        refuse(reader, "mqtt.listen_tls", problem, remedy);
+    }
+}
+
+/// Keys that say something about an external broker, and those that say something about the embedded one.
+fn external_only(config: &Config, reader: &mut Reader) {
+    if reader.has_failed("mqtt.broker") {
+        return;
+    }
+    match &config.mqtt.broker {
+        BrokerTarget::Embedded => {
+            for key in [
+                "mqtt.server_name",
+                "mqtt.verify",
+                "mqtt.username",
+                "mqtt.password",
+            ] {
+                if reader.is_set(key) {
+                    let remedy = "set mqtt.broker to its address, or leave it out";
+                    refuse(
+                        reader,
+                        key,
+                        "it is about an external broker, and the broker is embedded",
+                        remedy,
+                    );
+                }
+            }
+        }
+        BrokerTarget::External(address) => {
+            for key in ["mqtt.listen", "mqtt.listen_tls"] {
+                if reader.is_set(key) {
+                    let remedy = "set mqtt.broker to \"embedded\", or leave it out";
+                    refuse(
+                        reader,
+                        key,
+                        format!("it is about the embedded broker, and the broker is {address}"),
+                        remedy,
+                    );
+                }
+            }
+            for key in ["mqtt.server_name", "mqtt.verify"] {
+                if reader.is_set(key) && !address.tls {
+                    refuse(
+                        reader,
+                        key,
+                        "it is about a certificate, and mqtt:// has none",
+                        "use mqtts://, or leave it out",
+                    );
+                }
+            }
+        }
+    }
+    if reader.is_set("mqtt.password") && !reader.is_set("mqtt.username") {
+        refuse(
+            reader,
+            "mqtt.password",
+            "mqtt.username is missing",
+            "set it too",
+        );
+    }
+    if reader.is_set("mqtt.server_name") && config.mqtt.verify == Verify::Chain {
+        let remedy = "leave out mqtt.verify to have that name checked, or mqtt.server_name";
+        refuse(
+            reader,
+            "mqtt.server_name",
+            "mqtt.verify = \"chain\" checks no name",
+            remedy,
+        );
+    } else if config.mqtt.verify == Verify::Chain {
+        reader.note(
+            "mqtt.verify",
+            "the broker's name is not checked: whoever has any certificate of the same authority can pose as the broker; \
+             better set mqtt.server_name to a name that stands in its certificate",
+        );
+    }
+}
+
+fn addresses(config: &Config, reader: &mut Reader) {
+    for (key, bind) in [
+        ("media.bind", config.media.bind),
+        ("ingest.bind", config.ingest.bind),
+    ] {
+        let local = IpAddr::V4(config.network.local_ip);
+        if bind.is_loopback() && !local.is_loopback() && reader.is_set("network.local_ip") {
+            let problem = format!("nothing sent to network.local_ip = {local} arrives there");
+            refuse(
+                reader,
+                key,
+                problem,
+                "use 0.0.0.0 or that address, or leave it out",
+            );
+        }
+        if bind.is_ipv6() && !bind.is_unspecified() {
+            refuse(
+                reader,
+                key,
+                "cameras and network.local_ip are IPv4",
+                "use an IPv4 address, or [::] as ::",
+            );
+        }
+    }
+    if let Some(external) = config.network.external_ip
+        && config.is_at_home(IpAddr::V4(external))
+    {
+        reader.note(
+            "network.external_ip",
+            format!("{external} is an address of a home network; from outside nobody reaches it"),
+        );
+    }
+}
