@@ -5,4 +5,7 @@
 
 #![warn(missing_docs)]
 
+pub mod ingest;
+pub mod lifecycle;
+pub mod ring;
 pub mod srtp;
