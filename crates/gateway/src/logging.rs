@@ -1,0 +1,171 @@
+//! The log: set up once, from the configuration.
+//!
+//! One event is one record, whatever the names in it hold: control characters are escaped on the way out, so that no
+//! camera, viewer or file name can forge a line or steer a terminal. What is logged belongs to where it happens.
+
+use std::borrow::Cow;
+use std::io::{self, Write};
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+
+use crate::config::{LogConfig, LogFormat};
+
+/// Crates whose own chatter is of no use at `info`.
+const QUIET: [&str; 8] = [
+    "mqtt5",
+    "rumqttc",
+    "rustls",
+    "hyper",
+    "sqlx",
+    "h2",
+    "tungstenite",
+    "tower_http",
+];
+
+/// Sends the log to standard error from now on.
+///
+/// # Errors
+/// When it was set up already.
+pub fn init(config: &LogConfig) -> Result<(), TryInitError> {
+    let level = LevelFilter::from_level(config.level);
+    let others = if config.level <= tracing::Level::INFO {
+        LevelFilter::WARN.min(level)
+    } else {
+        level
+    };
+    let filter = Targets::new()
+        .with_default(level)
+        .with_targets(QUIET.map(|target| (target, others)));
+    let registry = tracing_subscriber::registry().with(filter);
+    match config.format {
+        LogFormat::Human => {
+            let layer = tracing_subscriber::fmt::layer()
+                .with_ansi(false)
+                .with_target(false)
+                .with_writer(Stderr);
+            registry.with(layer).try_init()
+        }
+        LogFormat::Json => {
+            let layer = tracing_subscriber::fmt::layer()
+                .json()
+                .flatten_event(true)
+                .with_writer(Stderr);
+            registry.with(layer).try_init()
+        }
+    }
+}
+
+/// A text with its control characters escaped, for logs, terminals and messages.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_unprintable) {
+        return Cow::Borrowed(text);
+    }
+    let mut safe = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_unprintable(c) {
+            safe.extend(c.escape_unicode())
+        } else {
+            safe.push(c)
+        }
+    }
+    Cow::Owned(safe)
+}
+
+/// Control characters, line and paragraph separators, and marks that reverse the direction of text.
+fn is_unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Writes records to standard error, each as one line.
+#[derive(Clone, Copy, Debug)]
+struct Stderr;
+
+impl<'a> MakeWriter<'a> for Stderr {
+    type Writer = OneLine<io::StderrLock<'static>>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        OneLine(io::stderr().lock())
+    }
+}
+
+/// Escapes every control character of what is written at once, but for the line break at its end.
+#[derive(Debug)]
+struct OneLine<W>(W);
+
+impl<W: Write> Write for OneLine<W> {
+    /// A record is written in one call; that is what makes it one line.
+    fn write(&mut self, record: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(record);
+        let (text, end) = match text.strip_suffix('\n') {
+            Some(text) => (text, "\n"),
+            None => (&*text, ""),
+        };
+        self.0
+            .write_all(format!("{}{end}", printable(text)).as_bytes())?;
+        Ok(record.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Captured(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Captured {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    const HOSTILE: &str =
+        "cam\r\n2026-01-01 ERROR forged \u{1b}[31mred\u{1b}[0m\0\u{85}\u{2028}\u{202e}end";
+
+    #[test]
+    fn h35_one_event_is_one_record() {
+        let captured = Captured::default();
+        let writer = {
+            let captured = captured.clone();
+            move || OneLine(captured.clone())
+        };
+        let layer = tracing_subscriber::fmt::layer()
+            .with_ansi(false)
+            .with_writer(writer);
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            let span = tracing::info_span!("stream", camera = HOSTILE);
+            let _entered = span.enter();
+            tracing::info!(name = HOSTILE, display = %HOSTILE, debug = ?HOSTILE, "message {HOSTILE}");
+            tracing::info!("second");
+        });
+        let text = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert_eq!(
+            text.matches(is_unprintable).count(),
+            2,
+            "only the two line ends are left: {text:?}"
+        );
+        assert!(text.contains("forged"));
+    }
+
+    #[test]
+    fn plain_text_stays_as_it_is() {
+        assert!(matches!(printable("Front door, äöü 📷"), Cow::Borrowed(_)));
+        assert_eq!(printable("a\nb"), "a\\u{a}b");
+    }
+}
