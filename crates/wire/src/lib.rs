@@ -13,6 +13,7 @@ pub mod demux;
 pub mod id;
 pub mod rtcp;
 pub mod rtp;
+pub mod sdp;
 pub mod units;
 
 pub use id::{CameraId, StreamId, ViewerId};
