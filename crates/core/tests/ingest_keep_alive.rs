@@ -5,18 +5,12 @@ mod ingest_support;
 use std::time::{Duration, Instant};
 
 use apiary_core::ingest::{CameraIngest, IngestEvent, SILENT_AFTER, TrackKind, ViewerReport};
-use apiary_wire::id::ViewerId;
 use apiary_wire::units::{Bitrate, NtpTime, Ssrc};
 use ingest_support::{
     AUDIO_SSRC, BOUNDS, Feedback, MS, SECOND, VIDEO_SSRC, address, audio_packet, camera_audio_rtp,
     camera_rtcp, camera_rtp, config, config_with, drain, events, sender_report, video_packet,
+    viewer,
 };
-
-fn viewer(number: u8) -> ViewerId {
-    format!("00000000-0000-4000-8000-0000000000{number:02x}")
-        .parse()
-        .unwrap()
-}
 
 fn feed_video(ingest: &mut CameraIngest, now: Instant, number: u16) {
     ingest
@@ -26,7 +20,7 @@ fn feed_video(ingest: &mut CameraIngest, now: Instant, number: u16) {
             camera_rtp(),
             &video_packet(number, u32::from(number) * 3000),
         )
-        .unwrap();
+        .expect("a good packet counts");
 }
 
 /// A camera that sends 30 packets a second and nothing else; `from` on, for `seconds`.

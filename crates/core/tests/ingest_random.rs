@@ -12,6 +12,7 @@ use apiary_wire::rtp::RtpPacket;
 use apiary_wire::units::{Bitrate, Ssrc};
 use ingest_support::{
     BOUNDS, MS, SECOND, address, camera_rtp, config, config_with, payload_type, read_feedback,
+    viewer,
 };
 use proptest::prelude::*;
 
@@ -191,7 +192,7 @@ impl Checked {
             }
             Input::Wait(millis) => self.now += Duration::from_millis(u64::from(millis)),
             Input::Report {
-                viewer,
+                viewer: number,
                 kbps,
                 fraction,
             } => {
@@ -199,10 +200,10 @@ impl Checked {
                     remb: Some(Bitrate::from_kbps(kbps)),
                     fraction_lost: Some(fraction),
                 };
-                let viewer = viewer_id(viewer);
-                self.ingest.set_viewer_report(self.now, viewer, report);
+                self.ingest
+                    .set_viewer_report(self.now, viewer(number), report);
             }
-            Input::Leave(viewer) => self.ingest.remove_viewer(self.now, viewer_id(viewer)),
+            Input::Leave(number) => self.ingest.remove_viewer(self.now, viewer(number)),
             Input::RequestKeyFrame => self.ingest.request_key_frame(self.now),
             Input::KeyFrame => {
                 let highest = self.accepted.iter().map(|(_, number)| *number).max();
@@ -256,12 +257,6 @@ impl Checked {
             "a drained ingest waits"
         );
     }
-}
-
-fn viewer_id(number: u8) -> apiary_wire::id::ViewerId {
-    format!("00000000-0000-4000-8000-0000000000{number:02x}")
-        .parse()
-        .unwrap()
 }
 
 proptest! {

@@ -16,6 +16,7 @@ use apiary_core::ingest::{
     BitrateBounds, CameraIngest, FeedbackConfig, IngestConfig, IngestEvent, TrackConfig, TrackKind,
     ViewerPolicy,
 };
+use apiary_wire::id::ViewerId;
 use apiary_wire::rtcp::{RtcpPacket, RtcpWriter, SenderInfo, parse_compound};
 use apiary_wire::rtp::RtpPacket;
 use apiary_wire::units::{Bitrate, NtpTime, PayloadType, Ssrc};
@@ -32,7 +33,7 @@ pub const BOUNDS: BitrateBounds = BitrateBounds {
 };
 
 pub fn address(text: &str) -> SocketAddr {
-    text.parse().unwrap()
+    text.parse().expect("an address")
 }
 
 pub fn camera_rtp() -> SocketAddr {
@@ -47,8 +48,14 @@ pub fn camera_audio_rtp() -> SocketAddr {
     address("192.0.2.7:4002")
 }
 
+pub fn viewer(number: u8) -> ViewerId {
+    format!("00000000-0000-4000-8000-0000000000{number:02x}")
+        .parse()
+        .expect("a UUID")
+}
+
 pub fn payload_type(number: u8) -> PayloadType {
-    PayloadType::new(number).unwrap()
+    PayloadType::new(number).expect("at most 127")
 }
 
 pub fn config_with(video: Ssrc, audio: Ssrc) -> IngestConfig {
