@@ -1,1 +1,69 @@
+//! What outlives the process: sessions of streams and viewers, and the cameras that are known.
+//!
+//! [`Store`] is the interface, [`SqliteStore`] the embedded database behind it; [`StoreWriter`] is the queue through
+//! which everything that must not wait writes. Rules about streams or cameras do not belong here.
 
+#![forbid(unsafe_code)]
+
+mod error;
+mod rows;
+mod sqlite;
+mod writer;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use apiary_wire::id::CameraId;
+
+pub use error::{FileProblem, StoreError};
+pub use rows::{
+    CameraRow, ConnectionState, InterruptedSession, SessionStatus, StreamSession, ViewerSession,
+    Write,
+};
+pub use sqlite::SqliteStore;
+pub use writer::{QUEUE_LIMIT, StoreWriter, WriterTask};
+
+/// A database. Every write is an upsert of a whole row, so that repeating one does no harm.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Does all of the writes, or none.
+    ///
+    /// # Errors
+    /// [`StoreError::Query`]; [`StoreError::is_passing`] says whether trying again can help.
+    async fn apply(&self, writes: &[Write]) -> Result<(), StoreError>;
+
+    /// Closes what a crash left open: streams become `interrupted`, viewers disconnected, both at `now`. Returns those
+    /// streams, so that their cameras can be told to stop.
+    ///
+    /// # Errors
+    /// [`StoreError::Query`] or [`StoreError::BadRow`].
+    async fn interrupt_open_sessions(
+        &self,
+        now: Timestamp,
+    ) -> Result<Vec<InterruptedSession>, StoreError>;
+
+    /// All known cameras, by id.
+    ///
+    /// # Errors
+    /// [`StoreError::Query`] or [`StoreError::BadRow`].
+    async fn cameras(&self) -> Result<Vec<CameraRow>, StoreError>;
+
+    /// The last sessions of one camera, or of all, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Query`] or [`StoreError::BadRow`].
+    async fn stream_sessions(
+        &self,
+        camera: Option<CameraId>,
+        limit: u32,
+    ) -> Result<Vec<StreamSession>, StoreError>;
+
+    /// Who watched a session, in the order of arrival.
+    ///
+    /// # Errors
+    /// [`StoreError::Query`] or [`StoreError::BadRow`].
+    async fn viewer_sessions(&self, session_id: &str) -> Result<Vec<ViewerSession>, StoreError>;
+
+    /// Finishes what runs and lets the database go.
+    async fn close(&self);
+}

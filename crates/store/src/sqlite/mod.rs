@@ -1,0 +1,160 @@
+//! The embedded database: one SQLite file in WAL mode.
+
+mod read;
+mod write;
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use apiary_wire::id::CameraId;
+use async_trait::async_trait;
+use jiff::Timestamp;
+use sqlx::SqlitePool;
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+
+use crate::Store;
+use crate::error::{FileProblem, StoreError};
+use crate::rows::{CameraRow, InterruptedSession, StreamSession, ViewerSession, Write};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations/sqlite");
+
+/// One writer and a few readers.
+const CONNECTIONS: u32 = 4;
+/// How long a statement waits for another connection's transaction.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a statement waits for a free connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A SQLite file, held by this process alone.
+#[derive(Debug)]
+pub struct SqliteStore {
+    pool: SqlitePool,
+    /// Held for its lock: a second process would take our open sessions for those of a crash.
+    _lock: File,
+}
+
+impl SqliteStore {
+    /// Opens the file, making it and its directory where missing, and brings its schema up to date.
+    ///
+    /// # Errors
+    /// [`StoreError::File`], [`StoreError::InUse`], [`StoreError::Newer`]; each text says what to do.
+    pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        let lock = lock(path)?;
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // Survives a crash of this process; a crash of the machine may take the last transactions.
+            .synchronous(SqliteSynchronous::Normal)
+            .busy_timeout(BUSY_TIMEOUT);
+        let pool = SqlitePoolOptions::new()
+            .max_connections(CONNECTIONS)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_with(options)
+            .await
+            .map_err(|source| file_error(path, FileProblem::of(&source), source))?;
+        migrate(path, &pool).await?;
+        Ok(Self { pool, _lock: lock })
+    }
+}
+
+/// Takes the lock beside the file; the system frees it with the process, however that ends.
+fn lock(path: &Path) -> Result<File, StoreError> {
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory)
+            .map_err(|source| file_error(path, FileProblem::Directory, source))?;
+    }
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(PathBuf::from(beside))
+        .map_err(|source| file_error(path, FileProblem::CannotOpen, source))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse {
+            path: path.to_owned(),
+        }),
+        Err(TryLockError::Error(source)) => Err(file_error(path, FileProblem::CannotOpen, source)),
+    }
+}
+
+async fn migrate(path: &Path, pool: &SqlitePool) -> Result<(), StoreError> {
+    let known = MIGRATIONS.iter().map(|migration| migration.version).max();
+    MIGRATIONS
+        .run(pool)
+        .await
+        .map_err(|error| migration_error(path, known.unwrap_or_default(), error))
+}
+
+fn migration_error(path: &Path, known: i64, error: MigrateError) -> StoreError {
+    if let MigrateError::VersionMissing(found) = error
+        && found > known
+    {
+        return StoreError::Newer {
+            path: path.to_owned(),
+            found,
+            known,
+        };
+    }
+    let problem = if let MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _) =
+        &error
+        && FileProblem::of(source) != FileProblem::Other
+    {
+        FileProblem::of(source)
+    } else {
+        // A table of that name, a changed migration: somebody else's file.
+        FileProblem::ForeignSchema
+    };
+    file_error(path, problem, error)
+}
+
+fn file_error(
+    path: &Path,
+    problem: FileProblem,
+    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> StoreError {
+    StoreError::File {
+        path: path.to_owned(),
+        problem,
+        source: source.into(),
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn apply(&self, writes: &[Write]) -> Result<(), StoreError> {
+        write::apply(&self.pool, writes).await
+    }
+
+    async fn interrupt_open_sessions(
+        &self,
+        now: Timestamp,
+    ) -> Result<Vec<InterruptedSession>, StoreError> {
+        write::interrupt_open_sessions(&self.pool, now).await
+    }
+
+    async fn cameras(&self) -> Result<Vec<CameraRow>, StoreError> {
+        read::cameras(&self.pool).await
+    }
+
+    async fn stream_sessions(
+        &self,
+        camera: Option<CameraId>,
+        limit: u32,
+    ) -> Result<Vec<StreamSession>, StoreError> {
+        read::stream_sessions(&self.pool, camera, limit).await
+    }
+
+    async fn viewer_sessions(&self, session_id: &str) -> Result<Vec<ViewerSession>, StoreError> {
+        read::viewer_sessions(&self.pool, session_id).await
+    }
+
+    async fn close(&self) {
+        self.pool.close().await;
+    }
+}
