@@ -10,6 +10,7 @@
 
 pub mod camera;
 pub mod demux;
+pub mod h264;
 pub mod id;
 pub mod rtcp;
 pub mod rtp;
