@@ -69,6 +69,12 @@ pub enum SdpErrorKind {
         /// The format, shortened.
         found: String,
     },
+    /// An RTP section names a payload type twice.
+    #[error("payload type {found} stands twice in one media section")]
+    DuplicatePayloadType {
+        /// The format, shortened.
+        found: String,
+    },
     /// Two sections have the same identification.
     #[error("mid {mid:?} is used by two media sections")]
     DuplicateMid {

@@ -96,19 +96,24 @@ impl MediaSection {
         Ok(media)
     }
 
+    /// In a section of RTP each format must be a payload type, and each only once: doubled ones mean nothing and
+    /// would let a short line cost much time in negotiation.
     fn check_payload_types(&self) -> Result<(), SdpErrorKind> {
         if !self.is_rtp() {
             return Ok(());
         }
-        let bad = self
-            .formats
-            .iter()
-            .find(|format| payload_type(format).is_none());
-        bad.map_or(Ok(()), |format| {
-            Err(SdpErrorKind::PayloadType {
-                found: shorten(format),
-            })
-        })
+        let mut seen = 0u128;
+        for format in &self.formats {
+            let found = || shorten(format);
+            let number =
+                payload_type(format).ok_or_else(|| SdpErrorKind::PayloadType { found: found() })?;
+            let bit = 1 << number.get();
+            if seen & bit != 0 {
+                return Err(SdpErrorKind::DuplicatePayloadType { found: found() });
+            }
+            seen |= bit;
+        }
+        Ok(())
     }
 
     /// What it carries.

@@ -222,6 +222,15 @@ fn h21_payload_types_above_127_and_doubled_mids_are_refused() {
             }
         )
     );
+    assert_eq!(
+        parse_error("v=0\nm=video 9 RTP/AVP 96 97 96\n"),
+        (
+            2,
+            SdpErrorKind::DuplicatePayloadType {
+                found: "96".to_owned()
+            }
+        )
+    );
     // Only RTP has payload types.
     assert!(Document::parse("v=0\nm=image 9 udptl t38\n").is_ok());
     let doubled = "v=0\nm=audio 9 RTP/AVP 0\na=mid:0\nm=video 9 RTP/AVP 96\na=mid:0\n";
