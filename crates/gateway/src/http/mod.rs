@@ -1,0 +1,22 @@
+//! Everything that browsers and programs reach over HTTP: the REST API, WebSocket signaling, WHEP, the pages.
+//!
+//! Here belong routes, their request and answer shapes, and the rules of HTTP. What streams and viewers do does not:
+//! that is the supervisor's, which these routes ask. Nor does anything of media: that is the engine's.
+//!
+//! A request passes [`guard`] (who may ask, what every answer carries) and then its route; each route is registered
+//! together with its description, so that `/openapi.json` cannot forget one.
+
+pub mod assets;
+mod error;
+mod extract;
+mod guard;
+pub mod openapi;
+mod origin;
+mod rest;
+mod server;
+mod signaling;
+mod state;
+mod whep;
+
+pub use server::{HttpServer, router, signaling_router};
+pub use state::{HttpParts, HttpState};

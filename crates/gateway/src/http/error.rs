@@ -1,0 +1,128 @@
+//! What a failed request is answered with: one place that maps kinds of failure to HTTP and to signaling.
+
+use apiary_media::engine::EngineError;
+use apiary_wire::id::CameraIdError;
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::supervisor::{JoinError, NoStream, StartError};
+
+/// Seconds after which a refusal for want of room is worth trying again.
+const RETRY_AFTER_S: u64 = 5;
+
+/// The body of every answer with an error status.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ErrorBody {
+    /// What happened, to what, and what to do; meant to be read by a person.
+    pub(crate) error: String,
+    /// The session that is in the way, where that is the reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) session_id: Option<String>,
+}
+
+/// A failure on its way to the one who asked.
+#[derive(Debug)]
+pub(crate) struct ApiError {
+    pub(crate) status: StatusCode,
+    pub(crate) message: String,
+    session_id: Option<String>,
+}
+
+impl ApiError {
+    pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            message: message.into(),
+            session_id: None,
+        }
+    }
+
+    pub(crate) fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    pub(crate) fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, message)
+    }
+
+    /// The same request may succeed later without anybody changing anything.
+    pub(crate) fn is_passing(&self) -> bool {
+        self.status.is_server_error() || self.status == StatusCode::CONFLICT
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let body = ErrorBody {
+            error: self.message,
+            session_id: self.session_id,
+        };
+        let mut response = (self.status, Json(body)).into_response();
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+        }
+        response
+    }
+}
+
+impl From<CameraIdError> for ApiError {
+    fn from(error: CameraIdError) -> Self {
+        Self::bad_request(error.to_string())
+    }
+}
+
+impl From<NoStream> for ApiError {
+    fn from(error: NoStream) -> Self {
+        Self::not_found(error.to_string())
+    }
+}
+
+impl From<StartError> for ApiError {
+    fn from(error: StartError) -> Self {
+        let message = error.to_string();
+        match error {
+            StartError::AlreadyRunning(stream) => Self {
+                status: StatusCode::CONFLICT,
+                message,
+                session_id: Some(stream.session_id),
+            },
+            StartError::BadBounds { .. } => Self::bad_request(message),
+            StartError::Engine(error) => error.into(),
+            StartError::ShuttingDown => Self::new(StatusCode::SERVICE_UNAVAILABLE, message),
+        }
+    }
+}
+
+impl From<JoinError> for ApiError {
+    fn from(error: JoinError) -> Self {
+        match error {
+            JoinError::Start(error) => error.into(),
+            JoinError::Engine(error) => error.into(),
+        }
+    }
+}
+
+impl From<EngineError> for ApiError {
+    fn from(error: EngineError) -> Self {
+        let status = match &error {
+            EngineError::Offer(_) | EngineError::Candidate(_) => StatusCode::BAD_REQUEST,
+            EngineError::UnknownStream(_) | EngineError::UnknownViewer(_) => StatusCode::NOT_FOUND,
+            EngineError::AlreadyOpen(_) => StatusCode::CONFLICT,
+            EngineError::PortsExhausted { .. }
+            | EngineError::ViewerLimit { .. }
+            | EngineError::Busy
+            | EngineError::WorkerLost
+            | EngineError::Closed => StatusCode::SERVICE_UNAVAILABLE,
+            EngineError::Io { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        if status == StatusCode::INTERNAL_SERVER_ERROR {
+            tracing::error!(error = &error as &dyn std::error::Error, "media engine failed");
+        }
+        Self::new(status, error.to_string())
+    }
+}

@@ -1,0 +1,56 @@
+//! The OpenAPI 3.1 document, made from the routes themselves.
+
+use axum::Json;
+use axum::response::IntoResponse;
+use utoipa::OpenApi as _;
+use utoipa::openapi::OpenApi;
+use utoipa::openapi::path::Operation;
+
+use super::server::documented_routes;
+
+/// The part of the document that no route brings along.
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "Apiary",
+        description = "Live video from cameras in a browser. Every address below /api/livestream is the same as the one without that prefix.",
+        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
+    ),
+    tags(
+        (name = "streams", description = "Cameras, their streams and who watches them"),
+        (name = "whep", description = "WebRTC-HTTP egress (draft-ietf-wish-whep), for any standard player"),
+        (name = "signaling", description = "WebRTC signaling over a WebSocket; docs/api.md describes its messages"),
+        (name = "pages", description = "What people open in a browser"),
+    )
+)]
+struct Base;
+
+pub(super) fn base() -> OpenApi {
+    Base::openapi()
+}
+
+/// The whole document.
+pub fn document_of_routes() -> OpenApi {
+    let mut document = documented_routes().into_openapi();
+    for (path, item) in &mut document.paths.paths {
+        if path.starts_with("/api/livestream/") {
+            // The same handler serves two addresses; ids of operations must differ.
+            let operations = [&mut item.get, &mut item.post];
+            operations.into_iter().flatten().for_each(rename_nested);
+        }
+    }
+    document
+}
+
+fn rename_nested(operation: &mut Operation) {
+    if let Some(id) = &mut operation.operation_id {
+        id.insert_str(0, "livestream_");
+    }
+}
+
+/// This document.
+#[utoipa::path(get, path = "/openapi.json", tag = "pages", operation_id = "openapi",
+    responses((status = 200, description = "the OpenAPI 3.1 document", content_type = "application/json")))]
+pub(super) async fn document() -> impl IntoResponse {
+    Json(document_of_routes())
+}

@@ -1,0 +1,196 @@
+//! One function a route: asks the supervisor, and puts its answer into the API's words.
+
+use apiary_wire::id::CameraId;
+use apiary_wire::units::Bitrate;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use futures_util::{StreamExt as _, stream};
+use jiff::Timestamp;
+
+use super::model::{
+    CameraEntry, CameraList, Health, LivestreamHealth, StartRequest, StartedStream, StoppedStream, StreamDetail, StreamList, StreamRates,
+    StreamStatistics, StreamSummary, StreamWithViewers, ViewerEntry, ViewerList, ViewerStatistics, time,
+};
+use crate::http::error::{ApiError, ErrorBody};
+use crate::http::extract::{CameraPath, OptionalJson, Peer};
+use crate::http::state::HttpState;
+use crate::supervisor::{StartOptions, StreamSnapshot};
+
+/// How many questions one request puts to the engine at the same time; its queues are bounded.
+const QUESTIONS_AT_ONCE: usize = 16;
+
+type Result<T> = std::result::Result<Json<T>, ApiError>;
+
+/// How the gateway does.
+#[utoipa::path(get, path = "/health", tag = "streams", operation_id = "health",
+    responses((status = 200, body = Health)))]
+pub(crate) async fn health(State(http): State<HttpState>) -> Json<Health> {
+    Json(health_of(&http).await)
+}
+
+/// How the gateway does, for the dashboard's proxy.
+#[utoipa::path(get, path = "/health", tag = "streams", operation_id = "health",
+    responses((status = 200, body = LivestreamHealth)))]
+pub(crate) async fn livestream_health(State(http): State<HttpState>) -> Json<LivestreamHealth> {
+    Json(LivestreamHealth { health: health_of(&http).await, enabled: true })
+}
+
+async fn health_of(http: &HttpState) -> Health {
+    let broker_connected = http.broker_connected();
+    let running = http.supervisor.streams().into_iter().filter(|stream| !stream.phase.is_over());
+    Health {
+        status: if broker_connected { "healthy" } else { "degraded" },
+        timestamp: time(Timestamp::now()),
+        kurento_connected: true,
+        engine: http.engine.kind(),
+        broker_connected,
+        active_streams: running.count(),
+        total_viewers: http.supervisor.viewers(None).len(),
+        uptime_seconds: http.started.elapsed().as_secs(),
+        version: env!("CARGO_PKG_VERSION"),
+    }
+}
+
+/// All cameras that were ever heard of, with what they stream now.
+#[utoipa::path(get, path = "/cameras", tag = "streams", operation_id = "cameras",
+    responses((status = 200, body = CameraList)))]
+pub(super) async fn cameras(State(http): State<HttpState>) -> Json<CameraList> {
+    let http = &http;
+    let entries = http.supervisor.cameras().into_iter().map(|camera| async move {
+        let stream = match http.supervisor.stream(camera.camera) {
+            Some(stream) => {
+                let stats = http.engine.stream_stats(camera.camera).await;
+                Some(StreamRates::new(&stream, stats.as_ref()))
+            }
+            None => None,
+        };
+        CameraEntry::new(camera, stream)
+    });
+    let cameras: Vec<_> = stream::iter(entries).buffered(QUESTIONS_AT_ONCE).collect().await;
+    Json(CameraList { count: cameras.len(), cameras, broker_connected: http.broker_connected() })
+}
+
+/// The streams that run.
+#[utoipa::path(get, path = "/streams", tag = "streams", operation_id = "streams",
+    responses((status = 200, body = StreamList)))]
+pub(super) async fn streams(State(http): State<HttpState>) -> Json<StreamList> {
+    let streams: Vec<_> = http
+        .supervisor
+        .streams()
+        .iter()
+        .map(StreamSummary::from)
+        .collect();
+    Json(StreamList { count: streams.len(), streams })
+}
+
+/// A camera's stream and its viewers.
+#[utoipa::path(get, path = "/streams/{camera_id}", tag = "streams", operation_id = "stream",
+    params(("camera_id" = String, Path, description = "32 hexadecimal digits in either case")),
+    responses(
+        (status = 200, body = StreamWithViewers),
+        (status = 400, description = "no camera id", body = ErrorBody),
+        (status = 404, description = "the camera has no stream", body = ErrorBody),
+    ))]
+pub(super) async fn stream_of_camera(State(http): State<HttpState>, CameraPath(camera): CameraPath) -> Result<StreamWithViewers> {
+    let stream = find(&http, camera)?;
+    let viewers: Vec<_> = viewers_of(&http, Some(camera));
+    Ok(Json(StreamWithViewers { stream: StreamDetail::from(&stream), viewer_count: viewers.len(), viewers }))
+}
+
+/// Starts a camera. Answers as soon as the camera is being told; the stream is active once RTP comes.
+#[utoipa::path(post, path = "/streams/{camera_id}/start", tag = "streams", operation_id = "start_stream",
+    params(("camera_id" = String, Path, description = "32 hexadecimal digits in either case")),
+    request_body(content = Option<StartRequest>, description = "may be left out"),
+    responses(
+        (status = 201, description = "the stream starts", body = StartedStream),
+        (status = 400, description = "no camera id, or bounds that make no sense", body = ErrorBody),
+        (status = 409, description = "it runs already, as this session", body = ErrorBody),
+        (status = 413, description = "the body is too long", body = ErrorBody),
+        (status = 415, description = "the body is not JSON", body = ErrorBody),
+        (status = 503, description = "no room for one more stream", body = ErrorBody),
+    ))]
+pub(super) async fn start(
+    State(http): State<HttpState>,
+    CameraPath(camera): CameraPath,
+    Peer(requester): Peer,
+    OptionalJson(wanted): OptionalJson<StartRequest>,
+) -> std::result::Result<(StatusCode, Json<StartedStream>), ApiError> {
+    let options = StartOptions {
+        min_bitrate: wanted.min_bandwidth.map(|kbps| Bitrate::from_kbps(kbps.into())),
+        max_bitrate: wanted.max_bandwidth.map(|kbps| Bitrate::from_kbps(kbps.into())),
+        requester,
+    };
+    let stream = http.supervisor.start(camera, options).await?;
+    Ok((StatusCode::CREATED, Json(StartedStream::from(&stream))))
+}
+
+/// Stops a camera; its viewers are told.
+#[utoipa::path(post, path = "/streams/{camera_id}/stop", tag = "streams", operation_id = "stop_stream",
+    params(("camera_id" = String, Path, description = "32 hexadecimal digits in either case")),
+    responses(
+        (status = 200, description = "the stream is stopped", body = StoppedStream),
+        (status = 400, description = "no camera id", body = ErrorBody),
+        (status = 404, description = "the camera has no stream", body = ErrorBody),
+    ))]
+pub(super) async fn stop(State(http): State<HttpState>, CameraPath(camera): CameraPath) -> Result<StoppedStream> {
+    let stream = http.supervisor.stop(camera).await?;
+    Ok(Json(StoppedStream::from(&stream)))
+}
+
+/// What the engine counts of a camera's stream and of each of its viewers.
+#[utoipa::path(get, path = "/streams/{camera_id}/stats", tag = "streams", operation_id = "stream_stats",
+    params(("camera_id" = String, Path, description = "32 hexadecimal digits in either case")),
+    responses(
+        (status = 200, body = StreamStatistics),
+        (status = 400, description = "no camera id", body = ErrorBody),
+        (status = 404, description = "the camera has no stream", body = ErrorBody),
+    ))]
+pub(super) async fn stream_stats(State(http): State<HttpState>, CameraPath(camera): CameraPath) -> Result<StreamStatistics> {
+    let stream = find(&http, camera)?;
+    let leg = http.engine.stream_stats(camera).await.unwrap_or_default();
+    let engine = &http.engine;
+    let viewers = http.supervisor.viewers(Some(camera)).into_iter().map(|viewer| async move {
+        let stats = engine.viewer_stats(viewer.viewer).await?;
+        Some(ViewerStatistics::new(viewer.viewer, &stats))
+    });
+    let viewers = stream::iter(viewers)
+        .buffered(QUESTIONS_AT_ONCE)
+        .filter_map(std::future::ready)
+        .collect()
+        .await;
+    Ok(Json(StreamStatistics::new(&stream, &leg, viewers)))
+}
+
+/// Everybody who watches.
+#[utoipa::path(get, path = "/viewers", tag = "streams", operation_id = "viewers",
+    responses((status = 200, body = ViewerList)))]
+pub(super) async fn viewers(State(http): State<HttpState>) -> Json<ViewerList> {
+    let viewers = viewers_of(&http, None);
+    Json(ViewerList { count: viewers.len(), viewers })
+}
+
+/// Everybody who watches this camera.
+#[utoipa::path(get, path = "/viewers/{camera_id}", tag = "streams", operation_id = "camera_viewers",
+    params(("camera_id" = String, Path, description = "32 hexadecimal digits in either case")),
+    responses(
+        (status = 200, body = ViewerList),
+        (status = 400, description = "no camera id", body = ErrorBody),
+    ))]
+pub(super) async fn camera_viewers(State(http): State<HttpState>, CameraPath(camera): CameraPath) -> Result<ViewerList> {
+    let viewers = viewers_of(&http, Some(camera));
+    Ok(Json(ViewerList { count: viewers.len(), viewers }))
+}
+
+fn viewers_of(http: &HttpState, camera: Option<CameraId>) -> Vec<ViewerEntry> {
+    http.supervisor
+        .viewers(camera)
+        .iter()
+        .map(ViewerEntry::from)
+        .collect()
+}
+
+fn find(http: &HttpState, camera: CameraId) -> std::result::Result<StreamSnapshot, ApiError> {
+    let missing = || ApiError::not_found(format!("camera {camera} has no stream"));
+    http.supervisor.stream(camera).ok_or_else(missing)
+}

@@ -1,0 +1,466 @@
+//! The shapes of the REST API. Dashboards of existing installations read these fields by name: add, never rename or drop.
+
+use apiary_media::engine::{StreamStats, ViewerStats};
+use apiary_wire::id::ViewerId;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::supervisor::{CameraSnapshot, StreamSnapshot, ViewerSnapshot};
+
+/// UTC, ISO 8601 with microseconds and a trailing `Z`.
+pub(super) fn time(timestamp: Timestamp) -> String {
+    format!("{timestamp:.6}")
+}
+
+fn seconds_between(from: Timestamp, to: Timestamp) -> f64 {
+    to.duration_since(from).as_secs_f64().max(0.0)
+}
+
+/// How the gateway does.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Health {
+    /// `healthy`, or `degraded` while the MQTT broker cannot be reached.
+    #[schema(pattern = "^(healthy|degraded)$")]
+    pub(super) status: &'static str,
+    /// Now.
+    #[schema(format = DateTime)]
+    pub(super) timestamp: String,
+    /// Whether the media engine works; the name is from the time when that was always a Kurento server.
+    pub(super) kurento_connected: bool,
+    /// Name of the media engine.
+    pub(super) engine: &'static str,
+    /// Whether cameras can be commanded.
+    pub(super) broker_connected: bool,
+    /// Streams that run.
+    pub(super) active_streams: usize,
+    /// Viewers of all streams.
+    pub(super) total_viewers: usize,
+    /// Seconds since the program started.
+    pub(super) uptime_seconds: u64,
+    /// Version of the program.
+    pub(super) version: &'static str,
+}
+
+/// The same with the field that the dashboard's proxy adds.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct LivestreamHealth {
+    #[serde(flatten)]
+    pub(super) health: Health,
+    /// Live streaming is switched on.
+    pub(super) enabled: bool,
+}
+
+/// A stream in short.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(super) struct StreamSummary {
+    /// 32 hexadecimal digits, upper case.
+    camera_id: String,
+    /// `stream-{camera id, first 8}-{stream id, first 8}`.
+    session_id: String,
+    /// UUID of this run of the camera.
+    stream_id: String,
+    /// `idle`, `starting`, `active`, `stopping`, `stopped` or `error`.
+    state: &'static str,
+    /// `good`, `degraded` (keepalives fail) or `stalled` (no RTP comes).
+    health: &'static str,
+    #[schema(format = DateTime)]
+    started_at: String,
+    /// Seconds since the start, or from start to stop.
+    duration_seconds: f64,
+    viewer_count: usize,
+    /// The engine's name of the first viewer's leg, when somebody watches.
+    webrtc_endpoint_id: Option<String>,
+}
+
+impl From<&StreamSnapshot> for StreamSummary {
+    fn from(stream: &StreamSnapshot) -> Self {
+        Self {
+            camera_id: stream.camera.to_string(),
+            session_id: stream.session_id.clone(),
+            stream_id: stream.stream.to_string(),
+            state: stream.phase.as_str(),
+            health: stream.health.as_str(),
+            started_at: time(stream.started_at),
+            duration_seconds: duration(stream),
+            viewer_count: stream.viewer_count,
+            webrtc_endpoint_id: stream.webrtc_endpoint_id.clone(),
+        }
+    }
+}
+
+fn duration(stream: &StreamSnapshot) -> f64 {
+    seconds_between(stream.started_at, stream.stopped_at.unwrap_or_else(Timestamp::now))
+}
+
+/// All streams that run.
+#[derive(Serialize, ToSchema)]
+pub(super) struct StreamList {
+    pub(super) streams: Vec<StreamSummary>,
+    pub(super) count: usize,
+}
+
+/// A stream in full.
+#[derive(Serialize, ToSchema)]
+pub(super) struct StreamDetail {
+    #[serde(flatten)]
+    summary: StreamSummary,
+    #[schema(format = DateTime)]
+    stopped_at: Option<String>,
+    /// Why it failed, in words that a user can act on.
+    error_message: Option<String>,
+    /// The engine's name of the stream.
+    pipeline_id: Option<String>,
+    /// The engine's name of the camera's leg.
+    rtp_endpoint_id: Option<String>,
+    keepalive_stats: KeepaliveStats,
+    manager_stats: ManagerStats,
+}
+
+impl From<&StreamSnapshot> for StreamDetail {
+    fn from(stream: &StreamSnapshot) -> Self {
+        Self {
+            summary: stream.into(),
+            stopped_at: stream.stopped_at.map(time),
+            error_message: stream.error.clone(),
+            pipeline_id: stream.pipeline_id.clone(),
+            rtp_endpoint_id: stream.rtp_endpoint_id.clone(),
+            keepalive_stats: stream.into(),
+            manager_stats: stream.into(),
+        }
+    }
+}
+
+/// The keepalives of a stream.
+#[derive(Serialize, ToSchema)]
+pub(super) struct KeepaliveStats {
+    running: bool,
+    camera_id: String,
+    stream_id: String,
+    /// Seconds between two.
+    interval: f64,
+    /// Sent so far.
+    keepalive_count: u64,
+    /// Failed so far.
+    error_count: u64,
+    #[schema(format = DateTime)]
+    last_success: Option<String>,
+    last_error: Option<String>,
+    /// Seconds since the first.
+    elapsed_seconds: f64,
+}
+
+impl From<&StreamSnapshot> for KeepaliveStats {
+    fn from(stream: &StreamSnapshot) -> Self {
+        let keepalive = &stream.keepalive;
+        Self {
+            running: keepalive.running,
+            camera_id: stream.camera.to_string(),
+            stream_id: stream.stream.to_string(),
+            interval: keepalive.interval.as_secs_f64(),
+            keepalive_count: keepalive.count,
+            error_count: keepalive.errors,
+            last_success: keepalive.last_success.map(time),
+            last_error: keepalive.last_error.clone(),
+            elapsed_seconds: keepalive.elapsed.as_secs_f64(),
+        }
+    }
+}
+
+/// What was attempted with this camera since the program started.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ManagerStats {
+    start_attempts: u64,
+    stop_attempts: u64,
+    errors: u64,
+    last_error: Option<String>,
+}
+
+impl From<&StreamSnapshot> for ManagerStats {
+    fn from(stream: &StreamSnapshot) -> Self {
+        Self {
+            start_attempts: stream.starts,
+            stop_attempts: stream.stops,
+            errors: stream.errors,
+            last_error: stream.last_error.clone(),
+        }
+    }
+}
+
+/// A stream with who watches it.
+#[derive(Serialize, ToSchema)]
+pub(super) struct StreamWithViewers {
+    pub(super) stream: StreamDetail,
+    pub(super) viewers: Vec<ViewerEntry>,
+    pub(super) viewer_count: usize,
+}
+
+/// What a start may ask for. Unknown fields are ignored: pages of existing installations send their own.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(default)]
+pub(super) struct StartRequest {
+    /// The camera is never asked for more, in kbit/s.
+    pub(super) max_bandwidth: Option<u32>,
+    /// The camera is never asked for less, in kbit/s.
+    pub(super) min_bandwidth: Option<u32>,
+}
+
+/// A stream that starts.
+#[derive(Serialize, ToSchema)]
+pub(super) struct StartedStream {
+    session_id: String,
+    stream_id: String,
+    camera_id: String,
+    state: &'static str,
+    pipeline_id: Option<String>,
+    rtp_endpoint_id: Option<String>,
+    #[schema(format = DateTime)]
+    started_at: String,
+}
+
+impl From<&StreamSnapshot> for StartedStream {
+    fn from(stream: &StreamSnapshot) -> Self {
+        Self {
+            session_id: stream.session_id.clone(),
+            stream_id: stream.stream.to_string(),
+            camera_id: stream.camera.to_string(),
+            state: stream.phase.as_str(),
+            pipeline_id: stream.pipeline_id.clone(),
+            rtp_endpoint_id: stream.rtp_endpoint_id.clone(),
+            started_at: time(stream.started_at),
+        }
+    }
+}
+
+/// A stream that was stopped.
+#[derive(Serialize, ToSchema)]
+pub(super) struct StoppedStream {
+    session_id: String,
+    stream_id: String,
+    camera_id: String,
+    state: &'static str,
+    #[schema(format = DateTime)]
+    started_at: String,
+    #[schema(format = DateTime)]
+    stopped_at: Option<String>,
+    /// Seconds from start to stop.
+    duration_seconds: f64,
+    keepalive_stats: KeepaliveStats,
+    stats: ManagerStats,
+}
+
+impl From<&StreamSnapshot> for StoppedStream {
+    fn from(stream: &StreamSnapshot) -> Self {
+        Self {
+            session_id: stream.session_id.clone(),
+            stream_id: stream.stream.to_string(),
+            camera_id: stream.camera.to_string(),
+            state: stream.phase.as_str(),
+            started_at: time(stream.started_at),
+            stopped_at: stream.stopped_at.map(time),
+            duration_seconds: duration(stream),
+            keepalive_stats: stream.into(),
+            stats: stream.into(),
+        }
+    }
+}
+
+/// Who watches.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ViewerList {
+    pub(super) viewers: Vec<ViewerEntry>,
+    pub(super) count: usize,
+}
+
+/// One who watches.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ViewerEntry {
+    viewer_id: String,
+    camera_id: String,
+    stream_id: String,
+    #[schema(format = DateTime)]
+    created_at: String,
+    /// The engine's name of the viewer's leg.
+    webrtc_endpoint_id: String,
+    /// The stream is being sent to it.
+    connected: bool,
+}
+
+impl From<&ViewerSnapshot> for ViewerEntry {
+    fn from(viewer: &ViewerSnapshot) -> Self {
+        Self {
+            viewer_id: viewer.viewer.to_string(),
+            camera_id: viewer.camera.to_string(),
+            stream_id: viewer.stream.to_string(),
+            created_at: time(viewer.created_at),
+            webrtc_endpoint_id: viewer.webrtc_endpoint_id.clone(),
+            connected: viewer.connected,
+        }
+    }
+}
+
+/// All cameras that were ever heard of.
+#[derive(Serialize, ToSchema)]
+pub(super) struct CameraList {
+    pub(super) cameras: Vec<CameraEntry>,
+    pub(super) count: usize,
+    /// Whether cameras can be commanded.
+    pub(super) broker_connected: bool,
+}
+
+/// A camera, as far as it is known.
+#[derive(Serialize, ToSchema)]
+pub(super) struct CameraEntry {
+    camera_id: String,
+    /// Connected to the broker; `null` when it was never heard of.
+    online: Option<bool>,
+    #[schema(format = DateTime)]
+    last_seen: Option<String>,
+    firmware: Option<String>,
+    hardware: Option<String>,
+    /// Its own address, as it says.
+    address: Option<String>,
+    /// What it streams.
+    stream: Option<StreamRates>,
+}
+
+impl CameraEntry {
+    pub(super) fn new(camera: CameraSnapshot, stream: Option<StreamRates>) -> Self {
+        Self {
+            camera_id: camera.camera.to_string(),
+            online: camera.online,
+            last_seen: camera.last_seen.map(time),
+            firmware: camera.firmware,
+            hardware: camera.hardware,
+            address: camera.address,
+            stream,
+        }
+    }
+}
+
+/// A stream in short, with its rates.
+#[derive(Serialize, ToSchema)]
+pub(super) struct StreamRates {
+    #[serde(flatten)]
+    summary: StreamSummary,
+    error_message: Option<String>,
+    /// Picture and sound over the last second, in kbit/s.
+    bitrate_kbps: Option<u64>,
+    /// Pictures in the last second.
+    frames_per_second: Option<u32>,
+}
+
+impl StreamRates {
+    pub(super) fn new(stream: &StreamSnapshot, stats: Option<&StreamStats>) -> Self {
+        Self {
+            summary: stream.into(),
+            error_message: stream.error.clone(),
+            bitrate_kbps: stats.map(|stats| stats.bitrate.as_kbps()),
+            frames_per_second: stats.map(|stats| stats.frames_per_second),
+        }
+    }
+}
+
+/// What the engine counts of a stream and its viewers.
+#[derive(Serialize, ToSchema)]
+pub(super) struct StreamStatistics {
+    camera_id: String,
+    stream_id: String,
+    state: &'static str,
+    /// RTP packets taken.
+    packets: u64,
+    /// Their payload octets.
+    octets: u64,
+    /// Packets missing for good.
+    lost: u64,
+    /// Packets refused: wrong source, SSRC or payload type, broken.
+    dropped: u64,
+    bitrate_kbps: u64,
+    frames_per_second: u32,
+    /// The bitrate last asked of the camera.
+    remb_kbps: u64,
+    /// How often it was asked.
+    remb_count: u64,
+    /// Longest time between two such messages.
+    remb_max_gap_ms: u64,
+    viewers: Vec<ViewerStatistics>,
+}
+
+impl StreamStatistics {
+    pub(super) fn new(stream: &StreamSnapshot, leg: &StreamStats, viewers: Vec<ViewerStatistics>) -> Self {
+        Self {
+            camera_id: stream.camera.to_string(),
+            stream_id: stream.stream.to_string(),
+            state: stream.phase.as_str(),
+            packets: leg.packets,
+            octets: leg.octets,
+            lost: leg.lost,
+            dropped: leg.dropped,
+            bitrate_kbps: leg.bitrate.as_kbps(),
+            frames_per_second: leg.frames_per_second,
+            remb_kbps: leg.remb.as_kbps(),
+            remb_count: leg.remb_count,
+            remb_max_gap_ms: leg.remb_max_gap_ms,
+            viewers,
+        }
+    }
+}
+
+/// What the engine counts of a viewer.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ViewerStatistics {
+    viewer_id: String,
+    connected: bool,
+    /// RTP packets sent, retransmissions included.
+    packets: u64,
+    octets: u64,
+    /// Packets sent again.
+    retransmitted: u64,
+    /// Packets asked for again that were no longer held.
+    unanswered_nacks: u64,
+    /// Key frames asked for.
+    key_frame_requests: u64,
+    /// The viewer's own estimate of what it can receive.
+    remb_kbps: Option<u64>,
+    /// Loss in its last report.
+    loss_percent: f32,
+    round_trip_ms: Option<u32>,
+}
+
+impl ViewerStatistics {
+    pub(super) fn new(viewer: ViewerId, stats: &ViewerStats) -> Self {
+        Self {
+            viewer_id: viewer.to_string(),
+            connected: stats.connected,
+            packets: stats.packets,
+            octets: stats.octets,
+            retransmitted: stats.retransmitted,
+            unanswered_nacks: stats.unanswered_nacks,
+            key_frame_requests: stats.key_frame_requests,
+            remb_kbps: stats.remb.map(|remb| remb.as_kbps()),
+            loss_percent: f32::from(stats.fraction_lost) * 100.0 / 256.0,
+            round_trip_ms: stats.round_trip_ms,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_microseconds_and_a_z() {
+        let timestamp: Timestamp = "2026-01-02T03:04:05.123456789Z".parse().unwrap();
+        assert_eq!(time(timestamp), "2026-01-02T03:04:05.123456Z");
+        assert_eq!(time(Timestamp::UNIX_EPOCH), "1970-01-01T00:00:00.000000Z");
+    }
+
+    #[test]
+    fn start_bodies_of_existing_pages_are_taken() {
+        let request: StartRequest = serde_json::from_str(r#"{"max_bandwidth":2000,"camera_id":"x"}"#).unwrap();
+        assert_eq!((request.max_bandwidth, request.min_bandwidth), (Some(2000), None));
+        let request: StartRequest = serde_json::from_str(r#"{"max_bandwidth":null}"#).unwrap();
+        assert_eq!(request.max_bandwidth, None);
+        assert!(serde_json::from_str::<StartRequest>(r#"{"max_bandwidth":-1}"#).is_err());
+    }
+}

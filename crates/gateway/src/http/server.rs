@@ -1,0 +1,115 @@
+//! Puts the routes together and serves them on the program's listeners.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::extract::{DefaultBodyLimit, OriginalUri};
+use axum::http::{Method, StatusCode};
+use axum::{Router, middleware};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::error::ApiError;
+use super::extract::MAX_BODY;
+use super::guard::{self, Guard};
+use super::state::{HttpParts, HttpState, MAX_SOCKETS};
+use super::{assets, openapi, rest, signaling, whep};
+
+/// How long open requests and sockets may take to end.
+const SHUTDOWN_GRACE: Duration = Duration::from_millis(1500);
+
+/// The running HTTP side. Ends with [`HttpServer::shutdown`], not by being dropped.
+pub struct HttpServer {
+    state: HttpState,
+    tasks: JoinSet<()>,
+}
+
+impl HttpServer {
+    /// Serves pages, API, WHEP and signaling on the first listeners, signaling alone (at any path) on the others.
+    pub fn start(parts: HttpParts, http: Vec<TcpListener>, signaling: Vec<TcpListener>) -> Self {
+        let state = HttpState::new(parts);
+        let mut tasks = JoinSet::new();
+        let routers = [(http, router(state.clone())), (signaling, signaling_router(state.clone()))];
+        for (listeners, router) in routers {
+            for listener in listeners {
+                tasks.spawn(serve(listener, router.clone(), state.clone()));
+            }
+        }
+        tasks.spawn(whep::forget_gone_viewers(state.clone()));
+        Self { state, tasks }
+    }
+
+    /// Takes no more requests, tells open sockets, waits a moment for what is under way, and ends.
+    pub async fn shutdown(mut self) {
+        self.state.shutdown.cancel();
+        let all_sockets = u32::try_from(MAX_SOCKETS).unwrap_or(u32::MAX);
+        let ended = tokio::time::timeout(SHUTDOWN_GRACE, async {
+            // All permits are back once the last socket is closed.
+            let _closed = self.state.sockets.acquire_many(all_sockets).await;
+            while self.tasks.join_next().await.is_some() {}
+        });
+        if ended.await.is_err() {
+            tracing::warn!("some HTTP connections did not end in time and are cut");
+            self.tasks.shutdown().await;
+        }
+    }
+}
+
+async fn serve(listener: TcpListener, router: Router, state: HttpState) {
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let shutdown = state.shutdown.clone();
+    let served = axum::serve(listener, service)
+        .with_graceful_shutdown(shutdown.cancelled_owned())
+        .await;
+    if let Err(error) = served {
+        tracing::error!(%error, "an HTTP listener failed");
+    }
+}
+
+/// Every route with its description.
+pub(super) fn documented_routes() -> OpenApiRouter<HttpState> {
+    OpenApiRouter::with_openapi(openapi::base())
+        .merge(rest::routes().routes(routes!(rest::health)))
+        .nest("/api/livestream", rest::routes().routes(routes!(rest::livestream_health)))
+        .routes(routes!(whep::create, whep::endpoint, whep::endpoint_options))
+        .routes(routes!(whep::change, whep::remove, whep::resource, whep::resource_options))
+        .routes(routes!(signaling::upgrade))
+        .routes(routes!(openapi::document))
+        .routes(routes!(assets::dashboard))
+        .routes(routes!(assets::viewer))
+        .routes(routes!(assets::livestream_viewer))
+        .routes(routes!(assets::asset))
+}
+
+/// Pages, API, WHEP, and signaling at `/ws`.
+pub fn router(state: HttpState) -> Router {
+    let (router, _document) = documented_routes().split_for_parts();
+    guarded(router.fallback(no_such_route), state)
+}
+
+/// Signaling at any path, as existing pages expect it on its own port.
+pub fn signaling_router(state: HttpState) -> Router {
+    guarded(Router::new().fallback(axum::routing::any(signaling::upgrade)), state)
+}
+
+fn guarded(router: Router<HttpState>, state: HttpState) -> Router {
+    let guard = Guard::new(state.origins.clone());
+    router
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(middleware::from_fn_with_state(guard, guard::pass))
+        .with_state(state)
+}
+
+async fn no_such_route(uri: OriginalUri) -> ApiError {
+    let path: String = uri.path().chars().take(80).collect();
+    ApiError::not_found(format!("there is nothing at {path}; /openapi.json lists what there is"))
+}
+
+async fn method_not_allowed(method: Method, uri: OriginalUri) -> ApiError {
+    let path: String = uri.path().chars().take(80).collect();
+    let message = format!("{path} does not take {method}; the Allow header says what it takes");
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, message)
+}

@@ -1,0 +1,281 @@
+//! One signaling socket: at most one viewer, who leaves when the socket closes.
+//!
+//! Messages of the page are acted on one after the other, so candidates that arrive before the answer wait in the socket and
+//! keep their order. Nothing here ever waits for the page to read: see [`Outbox`].
+
+use std::time::{Duration, Instant};
+
+use apiary_wire::id::{CameraId, ViewerId};
+use apiary_wire::sdp::Document;
+use axum::extract::ws::{Message, WebSocket, close_code};
+use futures_util::StreamExt as _;
+use futures_util::stream::SplitStream;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::{Interval, MissedTickBehavior};
+
+use super::allowance::Allowance;
+use super::message::{Candidate, ClientMessage, MessageError, ServerMessage};
+use super::outbox::{NotReading, Outbox};
+use crate::http::error::ApiError;
+use crate::http::state::HttpState;
+use crate::supervisor::{JoinedStream, SupervisorEvent, ViewerOrigin};
+
+/// How often a ping is sent; it also keeps proxies from closing a quiet socket.
+const PING_EVERY: Duration = Duration::from_secs(20);
+/// A page that says nothing for this long, not even a pong, is gone.
+const SILENT_FOR: Duration = Duration::from_secs(65);
+/// What an offer costs of the socket's allowance; other messages cost 1.
+const OFFER_COST: u32 = 10;
+
+pub(super) struct Session {
+    http: HttpState,
+    origin: ViewerOrigin,
+    page: SplitStream<WebSocket>,
+    outbox: Outbox,
+    events: Receiver<SupervisorEvent>,
+    allowance: Allowance,
+    heard: Instant,
+    watching: Option<Watching>,
+}
+
+/// The viewer of this socket.
+#[derive(Clone, Copy, Debug)]
+struct Watching {
+    camera: CameraId,
+    viewer: ViewerId,
+}
+
+/// Why a session ends.
+#[derive(Debug)]
+enum End {
+    /// The page closed the socket, or it broke, or nobody reads it.
+    Gone,
+    /// The program ends.
+    Shutdown,
+    /// The page asked too much too fast.
+    TooFast,
+    /// A frame was so long that the rest of the connection cannot be understood.
+    TooLong,
+}
+
+impl From<NotReading> for End {
+    fn from(_: NotReading) -> Self {
+        Self::Gone
+    }
+}
+
+impl Session {
+    pub(super) fn open(http: HttpState, origin: ViewerOrigin, socket: WebSocket) -> Self {
+        let (sink, page) = socket.split();
+        let now = Instant::now();
+        Self {
+            events: http.supervisor.events(),
+            http,
+            origin,
+            page,
+            outbox: Outbox::new(sink),
+            allowance: Allowance::full(now),
+            heard: now,
+            watching: None,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        let mut pings = tokio::time::interval(PING_EVERY);
+        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let end = loop {
+            if let Err(end) = self.step(&mut pings).await {
+                break end;
+            }
+        };
+        self.leave().await;
+        let (code, reason) = match end {
+            End::Gone => (close_code::NORMAL, ""),
+            End::Shutdown => (close_code::AWAY, "the server is shutting down"),
+            End::TooFast => (close_code::POLICY, "too many messages"),
+            End::TooLong => (close_code::SIZE, "message too long"),
+        };
+        self.outbox.finish(code, reason).await;
+    }
+
+    async fn step(&mut self, pings: &mut Interval) -> Result<(), End> {
+        tokio::select! {
+            () = self.http.shutdown.cancelled() => self.on_shutdown(),
+            () = self.outbox.closed() => Err(End::Gone),
+            frame = self.page.next() => self.on_frame(frame).await,
+            event = self.events.recv() => self.on_event(event),
+            _ = pings.tick() => self.on_ping_due(),
+        }
+    }
+
+    fn on_shutdown(&self) -> Result<(), End> {
+        if self.watching.is_some() {
+            let reason = "the server is shutting down".to_owned();
+            self.outbox.send(&ServerMessage::Stopped { reason, state: "stopped", retry: true })?;
+        }
+        Err(End::Shutdown)
+    }
+
+    fn on_ping_due(&self) -> Result<(), End> {
+        if self.heard.elapsed() > SILENT_FOR {
+            return Err(End::Gone);
+        }
+        Ok(self.outbox.ping()?)
+    }
+
+    async fn on_frame(&mut self, frame: Option<Result<Message, axum::Error>>) -> Result<(), End> {
+        let message = match frame {
+            None => return Err(End::Gone),
+            Some(Err(error)) if is_too_long(&error) => {
+                self.refuse(&MessageError::TooLong)?;
+                return Err(End::TooLong);
+            }
+            Some(Err(_)) => return Err(End::Gone),
+            Some(Ok(message)) => message,
+        };
+        self.heard = Instant::now();
+        self.charge(1)?;
+        match message {
+            Message::Text(text) => match ClientMessage::parse(&text) {
+                Ok(message) => self.on_message(message).await,
+                Err(error) => self.refuse(&error),
+            },
+            Message::Binary(_) => self.refuse(&MessageError::Binary),
+            Message::Ping(_) | Message::Pong(_) => Ok(()),
+            Message::Close(_) => Err(End::Gone),
+        }
+    }
+
+    fn charge(&mut self, cost: u32) -> Result<(), End> {
+        if self.allowance.take(Instant::now(), cost) {
+            return Ok(());
+        }
+        let message = "too many messages in too short a time; the connection is closed".to_owned();
+        self.outbox.send(&ServerMessage::Error { message, retry: true })?;
+        Err(End::TooFast)
+    }
+
+    fn refuse(&self, error: &MessageError) -> Result<(), End> {
+        let message = error.to_string();
+        Ok(self.outbox.send(&ServerMessage::Error { message, retry: false })?)
+    }
+
+    fn report(&self, error: ApiError) -> Result<(), End> {
+        let retry = error.is_passing();
+        Ok(self.outbox.send(&ServerMessage::Error { message: error.message, retry })?)
+    }
+
+    async fn on_message(&mut self, message: ClientMessage) -> Result<(), End> {
+        match message {
+            ClientMessage::Viewer { camera, offer } => {
+                self.charge(OFFER_COST)?;
+                self.join(camera, offer).await
+            }
+            ClientMessage::Candidate(candidate) => self.add_candidate(&candidate).await,
+            ClientMessage::Stop => {
+                self.leave().await;
+                Ok(())
+            }
+        }
+    }
+
+    /// A further offer on the same socket replaces the viewer: that is how some pages reconnect.
+    async fn join(&mut self, camera: CameraId, offer: String) -> Result<(), End> {
+        self.leave().await;
+        let joined = self
+            .http
+            .supervisor
+            .join(camera, offer, self.origin.clone())
+            .await;
+        match joined {
+            Ok(joined) => {
+                self.watching = Some(Watching { camera, viewer: joined.viewer });
+                self.answer(joined)
+            }
+            Err(error) => self.report(error.into()),
+        }
+    }
+
+    fn answer(&self, joined: JoinedStream) -> Result<(), End> {
+        let candidates = candidates_of(&joined.answer);
+        self.outbox.send(&ServerMessage::ViewerResponse {
+            sdp_answer: joined.answer,
+            viewer_id: joined.viewer,
+            camera_id: joined.stream.camera,
+            stream_id: joined.stream.stream,
+        })?;
+        for candidate in candidates {
+            self.outbox.send(&ServerMessage::IceCandidate { candidate })?;
+        }
+        Ok(self.outbox.send(&ServerMessage::state(&joined.stream))?)
+    }
+
+    async fn add_candidate(&self, candidate: &str) -> Result<(), End> {
+        // Candidates of a viewer that was refused or stopped trickle in late: nothing to say about them.
+        let Some(watching) = self.watching else { return Ok(()) };
+        let added = self
+            .http
+            .supervisor
+            .add_candidate(watching.viewer, candidate)
+            .await;
+        added.or_else(|error| self.report(error.into()))
+    }
+
+    async fn leave(&mut self) {
+        if let Some(watching) = self.watching.take() {
+            self.http.supervisor.leave(watching.viewer).await;
+        }
+    }
+
+    fn on_event(&mut self, event: Result<SupervisorEvent, RecvError>) -> Result<(), End> {
+        let Some(watching) = self.watching else { return Ok(()) };
+        match event {
+            Ok(SupervisorEvent::StreamChanged(stream)) if stream.camera == watching.camera => {
+                Ok(self.outbox.send(&ServerMessage::state(&stream))?)
+            }
+            Ok(SupervisorEvent::ViewerGone { viewer, reason, .. }) if viewer == watching.viewer => self.on_gone(reason),
+            Ok(SupervisorEvent::StreamChanged(_) | SupervisorEvent::ViewerGone { .. } | SupervisorEvent::CameraChanged(_)) => Ok(()),
+            Err(RecvError::Lagged(_)) => self.read_anew(watching),
+            Err(RecvError::Closed) => self.on_shutdown(),
+        }
+    }
+
+    /// Events were missed: what they would have said is read from the supervisor.
+    fn read_anew(&mut self, watching: Watching) -> Result<(), End> {
+        let known = self.http.supervisor.viewers(Some(watching.camera));
+        if known.iter().all(|viewer| viewer.viewer != watching.viewer) {
+            return self.on_gone("the viewer is no longer known".to_owned());
+        }
+        match self.http.supervisor.stream(watching.camera) {
+            Some(stream) => Ok(self.outbox.send(&ServerMessage::state(&stream))?),
+            None => Ok(()),
+        }
+    }
+
+    fn on_gone(&mut self, reason: String) -> Result<(), End> {
+        let Some(watching) = self.watching.take() else { return Ok(()) };
+        let phase = self.http.supervisor.stream(watching.camera).map(|stream| stream.phase);
+        let over = phase.is_none_or(|phase| phase.is_over());
+        let state = phase.map_or("stopped", |phase| phase.as_str());
+        Ok(self.outbox.send(&ServerMessage::Stopped { reason, state, retry: !over })?)
+    }
+}
+
+fn is_too_long(error: &axum::Error) -> bool {
+    use tokio_tungstenite::tungstenite::Error;
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Error>());
+    matches!(source, Some(Error::Capacity(_)))
+}
+
+/// Our candidates, as pages expect them in messages of their own. BUNDLE puts all of them into the first section.
+fn candidates_of(answer: &str) -> Vec<Candidate> {
+    let Ok(document) = Document::parse(answer) else { return Vec::new() };
+    let Some(section) = document.media().first() else { return Vec::new() };
+    let candidate = |value: &str| Candidate {
+        candidate: format!("candidate:{value}"),
+        sdp_mid: section.mid().map(str::to_owned),
+        sdp_m_line_index: 0,
+    };
+    section.candidates().map(candidate).collect()
+}

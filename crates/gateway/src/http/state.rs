@@ -1,0 +1,76 @@
+//! What all routes share.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Instant;
+
+use apiary_media::engine::MediaEngine;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::origin::OriginPolicy;
+use super::whep::WhepSessions;
+use crate::mqtt::BrokerState;
+use crate::supervisor::Supervisor;
+
+/// Most signaling sockets open at once; one more is refused with 503.
+pub(super) const MAX_SOCKETS: usize = 4096;
+
+/// What the HTTP side is given by the program.
+pub struct HttpParts {
+    /// Drives streams and knows cameras and viewers.
+    pub supervisor: Supervisor,
+    /// Asked for statistics only.
+    pub engine: Arc<dyn MediaEngine>,
+    /// Whether cameras can be commanded.
+    pub broker: watch::Receiver<BrokerState>,
+    /// `http.cors_origins`.
+    pub cors_origins: Vec<String>,
+}
+
+/// The shared state of all routes; cheap to clone.
+#[derive(Clone)]
+pub struct HttpState(Arc<Inner>);
+
+/// See [`HttpState`].
+pub struct Inner {
+    pub(super) supervisor: Supervisor,
+    pub(super) engine: Arc<dyn MediaEngine>,
+    pub(super) broker: watch::Receiver<BrokerState>,
+    pub(super) origins: OriginPolicy,
+    pub(super) whep: WhepSessions,
+    /// One permit a socket: a bound while running, and all back when the last is closed.
+    pub(super) sockets: Arc<Semaphore>,
+    pub(super) shutdown: CancellationToken,
+    pub(super) started: Instant,
+}
+
+impl HttpState {
+    /// Bundles what the program gives with what only the HTTP side knows.
+    pub fn new(parts: HttpParts) -> Self {
+        Self(Arc::new(Inner {
+            supervisor: parts.supervisor,
+            engine: parts.engine,
+            broker: parts.broker,
+            origins: OriginPolicy::new(&parts.cors_origins),
+            whep: WhepSessions::default(),
+            sockets: Arc::new(Semaphore::new(MAX_SOCKETS)),
+            shutdown: CancellationToken::new(),
+            started: Instant::now(),
+        }))
+    }
+}
+
+impl Deref for HttpState {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl Inner {
+    pub(super) fn broker_connected(&self) -> bool {
+        matches!(*self.broker.borrow(), BrokerState::Connected)
+    }
+}
