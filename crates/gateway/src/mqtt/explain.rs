@@ -8,6 +8,10 @@ use rustls::{AlertDescription, CertificateError};
 
 use super::tls::MAKE_V3;
 
+/// What an abrupt end most often means.
+const CLOSED: &str =
+    "it closed the connection; check whether mqtt.broker should begin with mqtt:// or mqtts://";
+
 /// The cause of a failed or lost connection.
 pub(super) fn connection(error: &ConnectionError) -> String {
     if let Some(tls) = find::<rustls::Error>(error) {
@@ -26,10 +30,18 @@ pub(super) fn connection(error: &ConnectionError) -> String {
         error,
         ConnectionError::MqttState(StateError::ConnectionAborted)
     ) {
-        return "it closed the connection".to_owned();
+        return CLOSED.to_owned();
     }
     if matches!(error, ConnectionError::MqttState(StateError::AwaitPingResp)) {
         return "it no longer answers pings".to_owned();
+    }
+    if matches!(
+        error,
+        ConnectionError::MqttState(StateError::Deserialization(_))
+    ) {
+        return format!(
+            "it does not speak MQTT on this port ({error}); if it speaks TLS there, write mqtts:// in mqtt.broker"
+        );
     }
     match find::<io::Error>(error) {
         Some(error) => io_error(error),
@@ -43,8 +55,7 @@ fn io_error(error: &io::Error) -> String {
     } else if error.kind() == io::ErrorKind::UnexpectedEof
         || error.kind() == io::ErrorKind::ConnectionAborted
     {
-        "it closed the connection; if it speaks TLS on this port, write mqtts:// in mqtt.broker"
-            .to_owned()
+        CLOSED.to_owned()
     } else {
         error.to_string()
     }
@@ -72,31 +83,50 @@ pub(super) fn tls_error(error: &rustls::Error) -> String {
     {
         return format!("the other side's certificate cannot be checked: {MAKE_V3}");
     }
-    let advice = match error {
-        rustls::Error::InvalidCertificate(
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-        ) => {
-            "set mqtt.server_name to a name that stands in the certificate, or, as a last resort, mqtt.verify = \"chain\""
-        }
-        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
-            "set mqtt.ca to the authority that signed it"
-        }
-        rustls::Error::InvalidCertificate(_) => "the certificate needs to be replaced",
-        rustls::Error::AlertReceived(
-            AlertDescription::CertificateRequired | AlertDescription::HandshakeFailure,
-        ) => "it wants a client certificate; set mqtt.cert and mqtt.key",
-        rustls::Error::AlertReceived(
-            AlertDescription::UnknownCA
-            | AlertDescription::BadCertificate
-            | AlertDescription::CertificateUnknown
-            | AlertDescription::DecryptError,
-        ) => "it does not accept our certificate; check that its authority signed mqtt.cert",
-        rustls::Error::InvalidMessage(_) => {
-            "it does not speak TLS on this port; write mqtt:// in mqtt.broker if that is meant"
-        }
-        _ => return format!("TLS: {text}"),
-    };
-    format!("TLS: {text}; {advice}")
+    match advice(error) {
+        Some(advice) => format!("TLS: {text}; {advice}"),
+        None => format!("TLS: {text}"),
+    }
+}
+
+fn advice(error: &rustls::Error) -> Option<&'static str> {
+    if let rustls::Error::InvalidCertificate(certificate) = error {
+        return Some(certificate_advice(certificate));
+    }
+    if let rustls::Error::AlertReceived(alert) = error {
+        return alert_advice(*alert);
+    }
+    matches!(error, rustls::Error::InvalidMessage(_)).then_some(
+        "it does not speak TLS on this port; write mqtt:// in mqtt.broker if that is meant",
+    )
+}
+
+fn certificate_advice(error: &CertificateError) -> &'static str {
+    if matches!(
+        error,
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }
+    ) {
+        "set mqtt.server_name to a name that stands in the certificate, or, as a last resort, mqtt.verify = \"chain\""
+    } else if matches!(error, CertificateError::UnknownIssuer) {
+        "set mqtt.ca to the authority that signed it"
+    } else {
+        "the certificate needs to be replaced"
+    }
+}
+
+/// What an alert of the broker means for our certificate (RFC 8446 §6.2).
+fn alert_advice(alert: AlertDescription) -> Option<&'static str> {
+    use AlertDescription as Alert;
+    if matches!(alert, Alert::CertificateRequired | Alert::HandshakeFailure) {
+        Some("it wants a client certificate; set mqtt.cert and mqtt.key")
+    } else if matches!(
+        alert,
+        Alert::UnknownCA | Alert::BadCertificate | Alert::CertificateUnknown | Alert::DecryptError
+    ) {
+        Some("it does not accept our certificate; check that its authority signed mqtt.cert")
+    } else {
+        None
+    }
 }
 
 /// The first error of a type among an error and its causes, looking into I/O errors as well.

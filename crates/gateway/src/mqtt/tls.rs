@@ -160,11 +160,10 @@ pub fn server_config(files: &TlsFiles) -> Result<ServerConfig, TlsFileError> {
 }
 
 fn unusable(path: &Path, error: &rustls::Error) -> TlsFileError {
-    let cause = match error {
-        rustls::Error::InconsistentKeys(_) => {
-            "mqtt.key is not the key of this certificate; give the pair".to_owned()
-        }
-        other => other.to_string(),
+    let cause = if matches!(error, rustls::Error::InconsistentKeys(_)) {
+        "mqtt.key is not the key of this certificate; give the pair".to_owned()
+    } else {
+        error.to_string()
     };
     TlsFileError::Unusable {
         key: "mqtt.cert",
@@ -221,10 +220,12 @@ fn certificates(
 }
 
 fn pem_cause(error: &pem::Error) -> String {
-    match error {
-        pem::Error::Io(error) => error.to_string(),
-        pem::Error::NoItemsFound => "it holds none".to_owned(),
-        other => format!("{other:?}"),
+    if let pem::Error::Io(error) = error {
+        error.to_string()
+    } else if matches!(error, pem::Error::NoItemsFound) {
+        "it holds none".to_owned()
+    } else {
+        error.to_string()
     }
 }
 
