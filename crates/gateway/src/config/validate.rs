@@ -38,6 +38,25 @@ fn refuse(
     }
 }
 
+/// Two keys that contradict each other: told at the first, or at the second where only that was set by somebody.
+fn contradict(
+    reader: &mut Reader,
+    keys: (&'static str, &'static str),
+    problem: impl Into<String>,
+    remedy: impl Into<String>,
+) {
+    let (key, other) = keys;
+    if reader.has_failed(key) || reader.has_failed(other) {
+        return;
+    }
+    let blamed = if reader.is_set(other) && !reader.is_set(key) {
+        other
+    } else {
+        key
+    };
+    refuse(reader, blamed, problem, remedy);
+}
+
 /// No two listeners on the same port of the same, or of all, addresses.
 fn tcp_ports(config: &Config, reader: &mut Reader) {
     let mut listeners: Vec<(&'static str, SocketAddr)> = Vec::new();
@@ -67,13 +86,13 @@ fn tcp_ports(config: &Config, reader: &mut Reader) {
     }
     for (i, (key, address)) in listeners.iter().enumerate() {
         for (other_key, other) in &listeners[..i] {
-            if key != other_key && collide(*address, *other) && !reader.has_failed(other_key) {
-                let problem = format!("{other_key} listens on {other} already");
-                refuse(
+            if key != other_key && collide(*address, *other) {
+                let problem = format!("{other_key} listens on {other}, and {key} on {address}");
+                contradict(
                     reader,
-                    key,
+                    (key, other_key),
                     problem,
-                    format!("give {key} a port of its own"),
+                    "give each a port of its own",
                 );
             }
         }
@@ -107,19 +126,19 @@ fn udp_ports(config: &Config, reader: &mut Reader) {
             remedy,
         );
     }
-    if reader.has_failed("media.udp_port") || reader.has_failed("media.workers") {
+    if reader.has_failed("media.workers") {
         return;
     }
     let ports = &config.ingest.ports;
     let (low, high) = (usize::from(*ports.start()), usize::from(*ports.end()));
     if low <= last && first <= high {
+        let workers = config.media.workers;
         let problem = format!(
-            "media.udp_port and its {} workers take {first}-{last} out of it",
-            config.media.workers
+            "media.udp_port and its {workers} workers take {first}-{last}, which lies in ingest.ports {low}-{high}"
         );
-        refuse(
+        contradict(
             reader,
-            "ingest.ports",
+            ("ingest.ports", "media.udp_port"),
             problem,
             "choose ranges that do not overlap",
         );
@@ -131,13 +150,14 @@ fn bitrates(config: &Config, reader: &mut Reader) {
         config.media.min_bitrate.as_kbps(),
         config.media.max_bitrate.as_kbps(),
     );
-    if min > max && !reader.has_failed("media.max_bitrate_kbps") {
-        let problem = format!("it is above media.max_bitrate_kbps, which is {max}");
-        refuse(
+    if min > max {
+        let keys = ("media.min_bitrate_kbps", "media.max_bitrate_kbps");
+        let problem = format!("{} = {min} is above {} = {max}", keys.0, keys.1);
+        contradict(
             reader,
-            "media.min_bitrate_kbps",
+            keys,
             problem,
-            format!("give at most {max}, or raise the maximum"),
+            "raise the maximum or lower the minimum",
         );
     }
     for (key, kbps) in [
@@ -157,49 +177,53 @@ fn bitrates(config: &Config, reader: &mut Reader) {
 
 fn stream_times(config: &Config, reader: &mut Reader) {
     let stream = &config.stream;
-    if stream.stall_timeout >= stream.replay_timeout && !reader.has_failed("stream.stall_timeout_s")
-    {
-        let problem = format!(
-            "it is not above stream.stall_timeout_s, which is {}",
-            stream.stall_timeout.as_secs()
+    if stream.stall_timeout >= stream.replay_timeout {
+        let keys = ("stream.replay_timeout_s", "stream.stall_timeout_s");
+        let (replay, stall) = (
+            stream.replay_timeout.as_secs(),
+            stream.stall_timeout.as_secs(),
         );
-        refuse(
+        let problem = format!("{} = {replay} is not above {} = {stall}", keys.0, keys.1);
+        contradict(
             reader,
-            "stream.replay_timeout_s",
+            keys,
             problem,
-            "a stream stalls before it is played again: raise it",
+            "a stream stalls before it is played again: raise the former",
         );
     }
-    if stream.replay_timeout > stream.replay_backoff_max
-        && !reader.has_failed("stream.replay_timeout_s")
-    {
-        let problem = format!(
-            "it is below stream.replay_timeout_s, which is {}",
-            stream.replay_timeout.as_secs()
+    if stream.replay_timeout > stream.replay_backoff_max {
+        let keys = ("stream.replay_backoff_max_s", "stream.replay_timeout_s");
+        let (most, first) = (
+            stream.replay_backoff_max.as_secs(),
+            stream.replay_timeout.as_secs(),
         );
-        refuse(reader, "stream.replay_backoff_max_s", problem, "raise it");
+        let problem = format!("{} = {most} is below {} = {first}", keys.0, keys.1);
+        contradict(
+            reader,
+            keys,
+            problem,
+            "pauses grow from the latter up to the former: raise it",
+        );
     }
 }
 
 /// A camera ends its stream when keepalives stay away (assumed: 30 s), so several must fit into that time.
 fn camera_keepalive(config: &Config, reader: &mut Reader) {
     let timeout = reader.read("camera.keepalive_timeout_s", seconds(5..=3600));
-    if reader.has_failed("camera.keepalive_timeout_s")
-        || reader.has_failed("mqtt.keepalive_interval_s")
-    {
-        return;
-    }
-    let timeout = timeout.unwrap_or(std::time::Duration::from_secs(30));
-    if config.mqtt.keepalive_interval * 2 > timeout {
+    let timeout = timeout
+        .unwrap_or(std::time::Duration::from_secs(30))
+        .as_secs();
+    let interval = config.mqtt.keepalive_interval.as_secs();
+    if interval * 2 > timeout {
+        let keys = ("mqtt.keepalive_interval_s", "camera.keepalive_timeout_s");
         let problem = format!(
-            "a camera ends its stream after {} s without one",
-            timeout.as_secs()
+            "a camera ends its stream after {timeout} s without a keepalive, and one is sent each {interval} s"
         );
         let remedy = format!(
-            "give at most {}, so that one may be lost",
-            timeout.as_secs() / 2
+            "set mqtt.keepalive_interval_s to at most {}, so that one may be lost",
+            timeout / 2
         );
-        refuse(reader, "mqtt.keepalive_interval_s", problem, remedy);
+        contradict(reader, keys, problem, remedy);
     }
 }
 

@@ -1,0 +1,681 @@
+//! h13, the media half: configurations that are refused, each with the key in the error.
+
+#[path = "config/sources.rs"]
+mod sources;
+
+use std::os::unix::fs::PermissionsExt;
+
+use apiary::config::{Config, ConfigError, ConfigErrors, Environment};
+use sources::{environment, load, load_all};
+
+/// A TOML text, and what the error must name: key, and a word of the problem or remedy.
+const REFUSED: &[(&str, &str, &str)] = &[
+    // Unknown keys and sections.
+    (
+        "[http]\nlisten_on = ['127.0.0.1:80']",
+        "http.listen_on",
+        "did you mean `http.listen`",
+    ),
+    (
+        "[mqtt]\nbrocker = 'embedded'",
+        "mqtt.brocker",
+        "did you mean `mqtt.broker`",
+    ),
+    ("[medai]\nworkers = 1", "medai", "did you mean `media`"),
+    (
+        "listen = '127.0.0.1:80'",
+        "listen",
+        "did you mean `http.listen`",
+    ),
+    (
+        "[media]\nmax_bitrate = 1000",
+        "media.max_bitrate",
+        "did you mean `media.max_bitrate_kbps`",
+    ),
+    ("[zzz]\nq = 1", "zzz", "docs/config.md"),
+    ("http = 1", "http", "no key"),
+    (
+        "[stream.start]\ntimeout = 1",
+        "stream.start",
+        "stream.start_timeout_s",
+    ),
+    // No TOML.
+    ("[http\nlisten = 1", "line 1", ""),
+    ("[http]\nlisten = ", "line 2", ""),
+    ("[http]\nlisten = '1'\nlisten = '2'", "line 3", "duplicate"),
+    // http and signaling.
+    ("[http]\nlisten = []", "http.listen", "empty"),
+    ("[http]\nlisten = ['']", "http.listen", "empty"),
+    ("[http]\nlisten = 8080", "http.listen", "quotes"),
+    (
+        "[http]\nlisten = ['127.0.0.1']",
+        "http.listen",
+        "port is missing",
+    ),
+    ("[http]\nlisten = [':8080']", "http.listen", "ADDRESS:PORT"),
+    (
+        "[http]\nlisten = ['127.0.0.1:99999']",
+        "http.listen",
+        "ADDRESS:PORT",
+    ),
+    (
+        "[http]\nlisten = ['example.org:80']",
+        "http.listen",
+        "ADDRESS:PORT",
+    ),
+    (
+        "[http]\nlisten = ['127.0.0.1:80', '127.0.0.1:80']",
+        "http.listen",
+        "twice",
+    ),
+    (
+        "[http]\nlisten = [\"127.0.0.1:80\\u001b[2J\"]",
+        "http.listen",
+        "control character",
+    ),
+    (
+        "[http]\ncors_origins = ['*']",
+        "http.cors_origins",
+        "every page",
+    ),
+    (
+        "[http]\ncors_origins = ['localhost:5000']",
+        "http.cors_origins",
+        "http://localhost:5000",
+    ),
+    (
+        "[http]\ncors_origins = ['http://a/b']",
+        "http.cors_origins",
+        "write http://a",
+    ),
+    (
+        "[http]\ncors_origins = ['ftp://a']",
+        "http.cors_origins",
+        "no origin",
+    ),
+    (
+        "[http]\ncors_origins = ['http://']",
+        "http.cors_origins",
+        "no origin",
+    ),
+    (
+        "[http]\ncors_origins = true",
+        "http.cors_origins",
+        "true or false",
+    ),
+    (
+        "[signaling]\nlisten = ['127.0.0.1:8080']",
+        "signaling.listen",
+        "http.listen listens on",
+    ),
+    (
+        "[signaling]\nlisten = ['0.0.0.0:8080']",
+        "signaling.listen",
+        "http.listen listens on",
+    ),
+    (
+        "[signaling]\nlisten = ['[::]:8080']",
+        "signaling.listen",
+        "http.listen listens on",
+    ),
+    // mqtt.
+    ("[mqtt]\nbroker = ''", "mqtt.broker", "empty"),
+    (
+        "[mqtt]\nbroker = 'mosquitto'",
+        "mqtt.broker",
+        "mqtt://host:1883",
+    ),
+    (
+        "[mqtt]\nbroker = 'http://host'",
+        "mqtt.broker",
+        "not spoken",
+    ),
+    ("[mqtt]\nbroker = 'mqtt://'", "mqtt.broker", "names no host"),
+    (
+        "[mqtt]\nbroker = 'mqtt://user:pw@host'",
+        "mqtt.broker",
+        "mqtt.username",
+    ),
+    ("[mqtt]\nbroker = 'mqtt://host/path'", "mqtt.broker", "path"),
+    ("[mqtt]\nbroker = 'mqtt://host:0'", "mqtt.broker", "no port"),
+    ("[mqtt]\nbroker = 'mqtt://host:'", "mqtt.broker", "no port"),
+    ("[mqtt]\nbroker = 'mqtt://host:x'", "mqtt.broker", "no port"),
+    (
+        "[mqtt]\nbroker = 'mqtt://[::1'",
+        "mqtt.broker",
+        "names no host",
+    ),
+    (
+        "[mqtt]\nbroker = 'mqtt://ho st'",
+        "mqtt.broker",
+        "names no host",
+    ),
+    ("[mqtt]\nbroker = 1883", "mqtt.broker", "quotes"),
+    (
+        "[mqtt]\nlisten = '127.0.0.1:8080'",
+        "mqtt.listen",
+        "http.listen listens on",
+    ),
+    (
+        "[mqtt]\nlisten = ['127.0.0.1:1883']",
+        "mqtt.listen",
+        "a list",
+    ),
+    (
+        "[mqtt]\nbroker = 'mqtt://h'\nlisten = '127.0.0.1:1884'",
+        "mqtt.listen",
+        "embedded",
+    ),
+    (
+        "[mqtt]\nlisten_tls = '127.0.0.1:8883'",
+        "mqtt.listen_tls",
+        "mqtt.ca, mqtt.cert, mqtt.key",
+    ),
+    ("[mqtt]\nca = '/nowhere/ca.crt'", "mqtt.ca", "no such file"),
+    ("[mqtt]\nca = '/'", "mqtt.ca", "no file"),
+    (
+        "[mqtt]\nbroker = 'mqtts://h'\ncert = '/dev/null'",
+        "mqtt.cert",
+        "no file",
+    ),
+    (
+        "[mqtt]\nbroker = 'mqtt://h'\nserver_name = 'x'",
+        "mqtt.server_name",
+        "mqtts://",
+    ),
+    ("[mqtt]\nserver_name = 'x'", "mqtt.server_name", "embedded"),
+    (
+        "[mqtt]\nbroker = 'mqtts://h'\nserver_name = 'not a name'",
+        "mqtt.server_name",
+        "host name",
+    ),
+    (
+        "[mqtt]\nbroker = 'mqtts://h'\nserver_name = 'x'\nverify = 'chain'",
+        "mqtt.server_name",
+        "checks no name",
+    ),
+    (
+        "[mqtt]\nbroker = 'mqtts://h'\nverify = 'none'",
+        "mqtt.verify",
+        "protects nothing",
+    ),
+    (
+        "[mqtt]\nbroker = 'mqtts://h'\nverify = 'maybe'",
+        "mqtt.verify",
+        "\"full\"",
+    ),
+    ("[mqtt]\nverify = 'chain'", "mqtt.verify", "embedded"),
+    ("[mqtt]\nusername = 'u'", "mqtt.username", "embedded"),
+    (
+        "[mqtt]\nbroker = 'mqtt://h'\npassword = 'p'",
+        "mqtt.password",
+        "mqtt.username is missing",
+    ),
+    ("[mqtt]\nclient_id = 'a/b'", "mqtt.client_id", "letters"),
+    ("[mqtt]\nclient_id = '#'", "mqtt.client_id", "letters"),
+    (
+        "[mqtt]\nclient_id = 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'",
+        "mqtt.client_id",
+        "64",
+    ),
+    ("[mqtt]\nmax_clients = 0", "mqtt.max_clients", "range"),
+    (
+        "[mqtt]\nkeepalive_interval_s = 0",
+        "mqtt.keepalive_interval_s",
+        "range",
+    ),
+    (
+        "[mqtt]\nkeepalive_interval_s = 16",
+        "mqtt.keepalive_interval_s",
+        "at most 15",
+    ),
+    (
+        "[mqtt]\nkeepalive_interval_s = 4.5",
+        "mqtt.keepalive_interval_s",
+        "fraction",
+    ),
+    (
+        "[mqtt]\nack_timeout_s = '5'",
+        "mqtt.ack_timeout_s",
+        "without quotes",
+    ),
+    (
+        "[camera]\nkeepalive_timeout_s = 6",
+        "mqtt.keepalive_interval_s",
+        "6 s",
+    ),
+    (
+        "[camera]\nkeepalive_timeout_s = 1",
+        "camera.keepalive_timeout_s",
+        "range",
+    ),
+    // network.
+    (
+        "[network]\nlocal_ip = 'fd00::1'",
+        "network.local_ip",
+        "IPv4 only",
+    ),
+    (
+        "[network]\nlocal_ip = '192.168.1'",
+        "network.local_ip",
+        "no IPv4",
+    ),
+    (
+        "[network]\nlocal_ip = '192.168.1.10:80'",
+        "network.local_ip",
+        "without a port",
+    ),
+    (
+        "[network]\nlocal_ip = '0.0.0.0'",
+        "network.local_ip",
+        "nobody can send",
+    ),
+    (
+        "[network]\nexternal_ip = '224.0.0.1'",
+        "network.external_ip",
+        "nobody can send",
+    ),
+    (
+        "[network]\nexternal_ip = '255.255.255.255'",
+        "network.external_ip",
+        "nobody can send",
+    ),
+    (
+        "[network]\nlocal_networks = ['192.168.1.10/16']",
+        "network.local_networks",
+        "did you mean 192.168.0.0/16",
+    ),
+    (
+        "[network]\nlocal_networks = ['192.168.0.0']",
+        "network.local_networks",
+        "/LENGTH",
+    ),
+    (
+        "[network]\nlocal_networks = ['192.168.0.0/33']",
+        "network.local_networks",
+        "too long",
+    ),
+    (
+        "[network]\nlocal_networks = ['home/16']",
+        "network.local_networks",
+        "no network",
+    ),
+    (
+        "[network]\nlocal_networks = [16]",
+        "network.local_networks",
+        "a number",
+    ),
+    // media and ingest.
+    (
+        "[media]\nengine = 'kurento'",
+        "media.engine",
+        "not in this version",
+    ),
+    (
+        "[media]\nengine = 'gstreamer'",
+        "media.engine",
+        "no such engine",
+    ),
+    ("[media]\nbind = 'eth0'", "media.bind", "no IP address"),
+    (
+        "[media]\nbind = '127.0.0.1'\n[network]\nlocal_ip = '192.168.1.10'",
+        "media.bind",
+        "arrives there",
+    ),
+    ("[ingest]\nbind = '::1'", "ingest.bind", "IPv4"),
+    ("[media]\nworkers = 0", "media.workers", "range"),
+    ("[media]\nworkers = 65", "media.workers", "range"),
+    ("[media]\nworkers = -1", "media.workers", "range"),
+    (
+        "[media]\nworkers = 99999999999999999999",
+        "media.workers",
+        "beyond all bounds",
+    ),
+    ("[media]\nudp_port = 0", "media.udp_port", "range"),
+    ("[media]\nudp_port = 65536", "media.udp_port", "range"),
+    (
+        "[media]\nudp_port = 65535\nworkers = 2",
+        "media.udp_port",
+        "at most 65534",
+    ),
+    (
+        "[media]\nudp_port = 5100\nworkers = 1",
+        "ingest.ports",
+        "media.udp_port",
+    ),
+    (
+        "[media]\nudp_port = 5005\nworkers = 2",
+        "ingest.ports",
+        "overlap",
+    ),
+    (
+        "[media]\nmin_bitrate_kbps = 5001",
+        "media.min_bitrate_kbps",
+        "media.max_bitrate_kbps",
+    ),
+    (
+        "[media]\nmin_bitrate_kbps = 900\nmax_bitrate_kbps = 800",
+        "media.min_bitrate_kbps",
+        "raise the maximum",
+    ),
+    (
+        "[media]\nmax_bitrate_kbps = 0",
+        "media.max_bitrate_kbps",
+        "range",
+    ),
+    (
+        "[media]\nmax_bitrate_kbps = 1979-05-27",
+        "media.max_bitrate_kbps",
+        "a date",
+    ),
+    (
+        "[media]\nmax_viewers_per_stream = -1",
+        "media.max_viewers_per_stream",
+        "range",
+    ),
+    (
+        "[media]\nmax_viewers_per_stream = { a = 1 }",
+        "media.max_viewers_per_stream",
+        "a table",
+    ),
+    ("[ingest]\nports = '5006'", "ingest.ports", "FIRST-LAST"),
+    ("[ingest]\nports = '5999-5006'", "ingest.ports", "5006-5999"),
+    (
+        "[ingest]\nports = '5007-5999'",
+        "ingest.ports",
+        "begin with 5006",
+    ),
+    (
+        "[ingest]\nports = '5006-6000'",
+        "ingest.ports",
+        "end with 6001",
+    ),
+    ("[ingest]\nports = '5006-5007'", "ingest.ports", "too small"),
+    ("[ingest]\nports = '0-99'", "ingest.ports", "no port"),
+    (
+        "[ingest]\nports = '5006-70001'",
+        "ingest.ports",
+        "FIRST-LAST",
+    ),
+    ("[ingest]\nports = [5006, 5999]", "ingest.ports", "quotes"),
+    // stream, data, log.
+    (
+        "[stream]\nstart_timeout_s = 0",
+        "stream.start_timeout_s",
+        "range",
+    ),
+    (
+        "[stream]\nidle_timeout_s = -5",
+        "stream.idle_timeout_s",
+        "range",
+    ),
+    (
+        "[stream]\nidle_timeout_s = 'never'",
+        "stream.idle_timeout_s",
+        "a number",
+    ),
+    (
+        "[stream]\nstall_timeout_s = 6",
+        "stream.replay_timeout_s",
+        "stall_timeout_s",
+    ),
+    (
+        "[stream]\nreplay_backoff_max_s = 5",
+        "stream.replay_backoff_max_s",
+        "raise it",
+    ),
+    ("[data]\ndir = ''", "data.dir", "empty"),
+    ("[data]\ndir = '/etc/hostname'", "data.dir", "a file"),
+    ("[log]\nlevel = 'loud'", "log.level", "debug"),
+    ("[log]\nformat = 'xml'", "log.format", "json"),
+];
+
+fn errors(toml: &str) -> ConfigErrors {
+    match load(toml, &[]) {
+        Err(errors) => errors,
+        Ok(_) => panic!("taken, though broken:\n{toml}"),
+    }
+}
+
+#[test]
+fn h13_broken_configurations_are_refused_with_key_and_remedy() {
+    assert!(REFUSED.len() >= 60);
+    for (toml, key, word) in REFUSED {
+        let errors = errors(toml);
+        let text = errors.to_string();
+        assert!(
+            text.contains(key) && text.contains(word),
+            "{toml}\n  wanted {key} and {word:?} in\n  {text}"
+        );
+        assert_eq!(errors.0.len(), 1, "one mistake, one error:\n{toml}\n{text}");
+        assert!(
+            text.contains("apiary.toml line "),
+            "the place is named: {text}"
+        );
+        assert!(
+            !text.contains('\u{1b}'),
+            "no escape sequence reaches the terminal"
+        );
+    }
+}
+
+/// The contradiction of a default with a set key is told at the set key or names it.
+#[test]
+fn all_errors_come_at_once() {
+    let toml = "[http]\nlisten = ['nowhere']\nlisen = 1\n[media]\nworkers = 0\nmin_bitrate_kbps = 9000\n\
+                [ingest]\nports = '5-9'\n[mqtt]\nserver_name = 'x'";
+    let errors = errors(toml);
+    assert_eq!(errors.0.len(), 6, "{errors}");
+    let text = errors.to_string();
+    assert!(
+        text.starts_with("the configuration has 6 errors:\n"),
+        "{text}"
+    );
+    for key in [
+        "http.listen",
+        "http.lisen",
+        "media.workers",
+        "media.min_bitrate_kbps",
+        "ingest.ports",
+        "mqtt.server_name",
+    ] {
+        assert!(text.contains(key), "{key} is missing in {text}");
+    }
+}
+
+#[test]
+fn the_line_is_the_one_of_the_key() {
+    let text = errors("# a comment\n\n[media]\n\nworkers = 2\nudp_port = 'x'\n").to_string();
+    assert!(
+        text.contains("apiary.toml line 6: media.udp_port = \"x\": "),
+        "{text}"
+    );
+}
+
+#[test]
+fn an_unreadable_file_is_an_error() {
+    let missing = Config::load(
+        Some("/nowhere/apiary.toml".as_ref()),
+        &Environment::default(),
+    )
+    .unwrap_err();
+    assert!(
+        missing.to_string().contains("/nowhere/apiary.toml"),
+        "{missing}"
+    );
+
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("apiary.toml");
+    std::fs::write(&file, [0xff, 0xfe, 0x00]).unwrap();
+    let binary = Config::load(Some(&file), &Environment::default()).unwrap_err();
+    assert!(binary.to_string().contains("UTF-8"), "{binary}");
+}
+
+#[test]
+fn a_certificate_that_may_not_be_read_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = dir.path().join("secret.key");
+    std::fs::write(&key, "x").unwrap();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0)).unwrap();
+    // The superuser may read everything: then there is nothing to test.
+    if std::fs::read(&key).is_ok() {
+        return;
+    }
+    let text = errors(&format!(
+        "[mqtt]\nbroker = 'mqtts://h'\nca = '{}'",
+        key.display()
+    ))
+    .to_string();
+    assert!(
+        text.contains("mqtt.ca") && text.contains("cannot be read"),
+        "{text}"
+    );
+}
+
+#[test]
+fn certificate_and_key_belong_together() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("a.pem");
+    std::fs::write(&file, "x").unwrap();
+    let path = file.display();
+    for (toml, key, word) in [
+        (
+            format!("[mqtt]\nbroker = 'mqtts://h'\ncert = '{path}'"),
+            "mqtt.cert",
+            "mqtt.key is missing",
+        ),
+        (
+            format!("[mqtt]\nbroker = 'mqtts://h'\nkey = '{path}'"),
+            "mqtt.key",
+            "mqtt.cert is missing",
+        ),
+        (format!("[mqtt]\nca = '{path}'"), "mqtt.ca", "no use"),
+        (
+            format!("[mqtt]\nbroker = 'mqtt://h'\nca = '{path}'"),
+            "mqtt.ca",
+            "no use",
+        ),
+        (
+            format!("[mqtt]\nlisten_tls = '127.0.0.1:8883'\ncert = '{path}'\nkey = '{path}'"),
+            "mqtt.listen_tls",
+            "TLS needs mqtt.ca",
+        ),
+    ] {
+        let text = errors(&toml).to_string();
+        assert!(text.contains(key) && text.contains(word), "{toml}\n{text}");
+    }
+}
+
+#[test]
+fn bad_variables_are_refused_by_their_name() {
+    for (name, value, key, word) in [
+        (
+            "APIARY_MEDIA_WORKERS",
+            "many",
+            "media.workers",
+            "no whole number",
+        ),
+        (
+            "APIARY_HTTP_LISTEN",
+            "127.0.0.1:80,nowhere",
+            "http.listen",
+            "nowhere",
+        ),
+        (
+            "APIARY_MQTT_KEEPALIVE_INTERVAL_S",
+            "99",
+            "mqtt.keepalive_interval_s",
+            "range",
+        ),
+        (
+            "APIARY_HTTP_LISTN",
+            "x",
+            "APIARY_HTTP_LISTN",
+            "did you mean `APIARY_HTTP_LISTEN`",
+        ),
+        (
+            "APIARY_STREAM_IDLE_TIMEOUT",
+            "5",
+            "APIARY_STREAM_IDLE_TIMEOUT",
+            "APIARY_STREAM_IDLE_TIMEOUT_S",
+        ),
+        ("LOCAL_IP", "here", "network.local_ip", "LOCAL_IP"),
+        (
+            "LOCAL_NETWORK_PREFIX",
+            "192.168.1.10.5",
+            "network.local_networks",
+            "LOCAL_NETWORK_PREFIX",
+        ),
+        (
+            "EMQX_BROKER_PORT",
+            "http",
+            "mqtt.broker",
+            "EMQX_BROKER_PORT",
+        ),
+        ("EMQX_CA_CERT", "/nowhere", "mqtt.ca", "EMQX_CA_CERT"),
+        (
+            "API_SERVER_PORT",
+            "eighty",
+            "http.listen",
+            "API_SERVER_PORT",
+        ),
+        ("LOG_LEVEL", "LOUD", "log.level", "LOG_LEVEL"),
+    ] {
+        let mut variables = vec![(name, value)];
+        // A certificate needs a broker that uses it.
+        if name == "EMQX_CA_CERT" {
+            variables.push(("EMQX_BROKER_HOST", "h"));
+        }
+        let errors = Config::load(None, &environment(None, &variables)).unwrap_err();
+        let text = errors.to_string();
+        assert!(
+            text.contains(key) && text.contains(word),
+            "{name}={value}: {text}"
+        );
+        assert_eq!(errors.0.len(), 1, "{text}");
+        let place = format!("environment variable {name}");
+        assert!(text.contains(&place), "{text}");
+    }
+}
+
+#[test]
+fn a_bad_line_of_the_env_file_is_named() {
+    let errors = load_all(
+        "",
+        Some("LOCAL_IP=192.168.1.10\nthis is nothing\nAPIARY_MEDIA_WORKERS=x\n"),
+        &[],
+    );
+    let errors = errors.unwrap_err();
+    assert!(
+        matches!(
+            &errors.0[..],
+            [
+                ConfigError::Syntax { line: 2, .. },
+                ConfigError::Value {
+                    key: "media.workers",
+                    ..
+                }
+            ]
+        ),
+        "{errors}"
+    );
+    assert!(
+        errors
+            .to_string()
+            .contains(".env line 3, APIARY_MEDIA_WORKERS"),
+        "{errors}"
+    );
+}
+
+#[test]
+fn h09_a_refused_password_is_not_printed() {
+    let errors = errors("[mqtt]\npassword = 'hunter2'");
+    assert!(
+        !format!("{errors} {errors:?}").contains("hunter2"),
+        "{errors}"
+    );
+    assert!(
+        errors.to_string().contains("mqtt.password = ***"),
+        "{errors}"
+    );
+}

@@ -1,0 +1,438 @@
+//! Configurations that are taken: defaults, the file, `.env`, the environment, and the names of existing installations.
+
+#[path = "config/sources.rs"]
+mod sources;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use apiary::config::keys::{KEYS, LATER, LEGACY};
+use apiary::config::values::{BrokerAddress, BrokerTarget};
+use apiary::config::{Config, Engine, Environment, LogFormat, Verify, primary_ipv4};
+use sources::{environment, load, load_all};
+
+fn from_environment(variables: &[(&str, &str)]) -> Config {
+    Config::load(None, &environment(None, variables)).unwrap()
+}
+
+#[test]
+fn defaults_reach_nobody_but_this_machine() {
+    let config = Config::load(None, &Environment::default()).unwrap();
+    let listeners = config
+        .http
+        .listen
+        .iter()
+        .chain(&config.signaling.listen)
+        .chain([&config.mqtt.embedded.listen]);
+    assert!(
+        listeners
+            .into_iter()
+            .all(|address| address.ip().is_loopback())
+    );
+    assert!(config.media.bind.is_loopback() && config.ingest.bind.is_loopback());
+    assert_eq!(config.network.local_ip, Ipv4Addr::LOCALHOST);
+    assert_eq!(config.http.listen[0].port(), 8080);
+    assert_eq!(config.signaling.listen[0].port(), 8765);
+    assert_eq!(config.mqtt.broker, BrokerTarget::Embedded);
+    assert_eq!(config.mqtt.client_id, "livestream_service");
+    assert_eq!(config.mqtt.keepalive_interval, Duration::from_secs(4));
+    assert_eq!(
+        (config.media.engine, config.media.udp_port),
+        (Engine::Sfu, 8189)
+    );
+    assert_eq!(
+        (
+            config.media.min_bitrate.as_kbps(),
+            config.media.max_bitrate.as_kbps()
+        ),
+        (500, 5000)
+    );
+    assert_eq!(config.ingest.ports, 5006..=5999);
+    assert_eq!(config.stream.start_timeout, Duration::from_secs(30));
+    assert_eq!(config.stream.idle_timeout, Duration::from_secs(300));
+    assert_eq!(
+        config.http.cors_origins,
+        ["http://localhost:5000", "http://127.0.0.1:5000"]
+    );
+    assert_eq!(config.notes, []);
+}
+
+/// The issue's own example, as it stands there.
+#[test]
+fn the_whole_file_is_taken() {
+    let toml = r#"
+        [http]
+        listen = ["127.0.0.1:8080", "[::1]:8080"]
+        cors_origins = ["https://Dashboard.example"]
+        [signaling]
+        listen = ["127.0.0.1:8765"]
+        [mqtt]
+        broker = "mqtts://broker.example"
+        server_name = "broker.hive"
+        username = "u"
+        password = "hunter2"
+        client_id = "livestream_service"
+        keepalive_interval_s = 15
+        ack_timeout_s = 3
+        [network]
+        local_ip = "192.168.1.10"
+        external_ip = "203.0.113.7"
+        local_networks = ["192.168.0.0/16"]
+        [media]
+        engine = "sfu"
+        workers = 2
+        udp_port = 9000
+        min_bitrate_kbps = 600
+        max_bitrate_kbps = 4000
+        max_viewers_per_stream = 7
+        [ingest]
+        ports = "6000-6999"
+        [stream]
+        start_timeout_s = 20
+        idle_timeout_s = 60
+        stall_timeout_s = 3
+        replay_timeout_s = 7
+        replay_backoff_max_s = 31
+        [camera]
+        keepalive_timeout_s = 30
+        [data]
+        dir = "/tmp"
+        [log]
+        level = "debug"
+        format = "json"
+    "#;
+    let config = load(toml, &[]).unwrap();
+    let broker = BrokerAddress {
+        host: "broker.example".to_owned(),
+        port: 8883,
+        tls: true,
+    };
+    assert_eq!(config.mqtt.broker, BrokerTarget::External(broker));
+    assert_eq!(config.mqtt.server_name.as_deref(), Some("broker.hive"));
+    assert_eq!(config.mqtt.verify, Verify::Full);
+    assert_eq!(config.http.cors_origins, ["https://dashboard.example"]);
+    assert_eq!(config.http.listen.len(), 2);
+    assert_eq!(config.ingest.ports, 6000..=6999);
+    assert_eq!(
+        (
+            config.media.workers,
+            config.media.udp_port,
+            config.media.max_viewers_per_stream
+        ),
+        (2, 9000, 7)
+    );
+    assert_eq!(config.stream.replay_backoff_max, Duration::from_secs(31));
+    assert_eq!(
+        (config.log.level, config.log.format),
+        (tracing::Level::DEBUG, LogFormat::Json)
+    );
+    assert_eq!(
+        config.media.bind,
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        "an address of one's own opens the media ports"
+    );
+    let addresses =
+        ["192.168.1.10", "203.0.113.7"].map(|address| address.parse::<IpAddr>().unwrap());
+    assert_eq!(config.candidate_addresses(), addresses);
+    assert!(!format!("{config:?}").contains("hunter2"));
+}
+
+/// Every key, as its default in the list of keys has it, through its own variable.
+#[test]
+fn every_key_has_a_variable() {
+    for key in KEYS {
+        let value = key
+            .default
+            .trim_matches(['[', ']', '"'])
+            .replace("\", \"", ",");
+        let value = if value.is_empty() {
+            match key.path {
+                "network.local_ip" | "network.external_ip" => "192.168.1.10",
+                "media.bind" | "ingest.bind" => "0.0.0.0",
+                "media.workers" => "3",
+                "mqtt.listen_tls" => "127.0.0.1:8883",
+                "mqtt.server_name" => "name",
+                "mqtt.username" | "mqtt.password" => "secret",
+                "mqtt.ca" | "mqtt.cert" | "mqtt.key" => "/nowhere",
+                other => panic!("give {other} a value here"),
+            }
+            .to_owned()
+        } else {
+            value
+        };
+        let good = Config::load(None, &environment(None, &[(&key.variable(), &value)]));
+        let bad = Config::load(None, &environment(None, &[(&key.variable(), "\u{1}")]));
+        assert!(
+            bad.unwrap_err().to_string().contains(key.path),
+            "{} is not read",
+            key.variable()
+        );
+        // Some are contradictions without others; what matters is that they are known by their name.
+        if let Err(errors) = good {
+            assert!(
+                errors.to_string().contains(key.path),
+                "{}: {errors}",
+                key.path
+            );
+        }
+    }
+}
+
+#[test]
+fn later_sources_win() {
+    let toml = "[media]\nworkers = 1\n[log]\nlevel = 'warn'\n[data]\ndir = 'from-file'";
+    let dot_env = "APIARY_MEDIA_WORKERS=2\nAPIARY_LOG_LEVEL=debug\n";
+    let config = load_all(toml, Some(dot_env), &[("APIARY_MEDIA_WORKERS", "3")]).unwrap();
+    assert_eq!(config.media.workers, 3, "environment over .env");
+    assert_eq!(config.log.level, tracing::Level::DEBUG, ".env over file");
+    assert_eq!(
+        config.data.dir.to_str(),
+        Some("from-file"),
+        "file over default"
+    );
+
+    // A value that a later source replaces is not judged.
+    assert_eq!(
+        load("[media]\nworkers = 0", &[("APIARY_MEDIA_WORKERS", "2")])
+            .unwrap()
+            .media
+            .workers,
+        2
+    );
+    // Our own name over an old one of the same source; an old one of a later source over our own.
+    let both = [
+        ("APIARY_NETWORK_LOCAL_IP", "10.0.0.1"),
+        ("LOCAL_IP", "10.0.0.2"),
+    ];
+    assert_eq!(
+        from_environment(&both).network.local_ip,
+        Ipv4Addr::new(10, 0, 0, 1)
+    );
+    let mixed = load_all(
+        "",
+        Some("APIARY_NETWORK_LOCAL_IP=10.0.0.1"),
+        &[("LOCAL_IP", "10.0.0.2")],
+    )
+    .unwrap();
+    assert_eq!(mixed.network.local_ip, Ipv4Addr::new(10, 0, 0, 2));
+}
+
+#[test]
+fn empty_variables_and_those_of_others_are_left_alone() {
+    let config = from_environment(&[
+        ("APIARY_MEDIA_WORKERS", ""),
+        ("LOCAL_IP", ""),
+        ("HTTP_LISTEN", "x"),
+        ("APIARY_PORT_8080_TCP", "tcp://10.0.0.1:8080"),
+        ("APIARY_SERVICE_HOST", "10.0.0.1"),
+        ("APIARY_CONFIG", "apiary.toml"),
+    ]);
+    assert_eq!(config.network.local_ip, Ipv4Addr::LOCALHOST);
+}
+
+/// An installation of the old service, with the environment it has.
+#[test]
+fn an_existing_installation_starts_with_its_own_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, "x").unwrap();
+        path.display().to_string()
+    };
+    let (ca, cert, key) = (file("ca.crt"), file("client.crt"), file("client.key"));
+    let config = from_environment(&[
+        ("KURENTO_WS_URL", "ws://localhost:8888/kurento"),
+        ("STUN_SERVER", "stun.example"),
+        ("STUN_PORT", "3478"),
+        ("LOCAL_IP", "192.168.178.20"),
+        ("EXTERNAL_IP", "203.0.113.7"),
+        ("LOCAL_NETWORK_PREFIX", "192.168.178."),
+        ("KMS_MIN_PORT", "5001"),
+        ("KMS_MAX_PORT", "5050"),
+        ("EMQX_BROKER_HOST", "127.0.0.1"),
+        ("EMQX_BROKER_PORT", "8883"),
+        ("EMQX_LIVESTREAM_CLIENT_ID", "stream_1"),
+        ("EMQX_CA_CERT", &ca),
+        ("EMQX_CLIENT_CERT", &cert),
+        ("EMQX_CLIENT_KEY", &key),
+        ("API_SERVER_HOST", "0.0.0.0"),
+        ("API_SERVER_PORT", "8081"),
+        ("SIGNALING_SERVER_HOST", "localhost"),
+        ("SIGNALING_SERVER_PORT", "8766"),
+        ("LOG_LEVEL", "WARNING"),
+        ("DEBUG", "true"),
+        ("AUTH_ENABLED", "true"),
+        ("JWT_SECRET_KEY", "canary-1"),
+        ("TLS_ENABLED", "false"),
+        ("TLS_CERT_PATH", "/nowhere"),
+        ("TLS_KEY_PATH", "/nowhere"),
+        ("DASHBOARD_SSL_CERT_FILE", "/nowhere"),
+        ("DASHBOARD_SSL_KEY_FILE", "/nowhere"),
+        ("TURN_SERVER_URL", "turn:example"),
+        ("TURN_SERVER_USERNAME", "u"),
+        ("TURN_SERVER_PASSWORD", "canary-2"),
+    ]);
+    assert_eq!(config.network.local_ip.to_string(), "192.168.178.20");
+    assert_eq!(
+        config.network.external_ip.unwrap().to_string(),
+        "203.0.113.7"
+    );
+    assert_eq!(
+        config.network.local_networks[0].to_string(),
+        "192.168.178.0/24"
+    );
+    assert_eq!(config.ingest.ports, 5002..=5049, "narrowed to whole pairs");
+    let broker = BrokerAddress {
+        host: "127.0.0.1".to_owned(),
+        port: 8883,
+        tls: true,
+    };
+    assert_eq!(config.mqtt.broker, BrokerTarget::External(broker));
+    assert_eq!(config.mqtt.client_id, "stream_1");
+    assert_eq!(config.mqtt.tls.cert.unwrap().display().to_string(), cert);
+    assert_eq!(config.http.listen[0].to_string(), "0.0.0.0:8081");
+    assert_eq!(config.signaling.listen[0].to_string(), "127.0.0.1:8766");
+    assert_eq!(
+        config.log.level,
+        tracing::Level::WARN,
+        "LOG_LEVEL over DEBUG"
+    );
+
+    let noted: Vec<&str> = config
+        .notes
+        .iter()
+        .map(|note| note.subject.as_str())
+        .collect();
+    for (name, _) in LATER {
+        assert!(noted.contains(name), "{name} is not noted");
+    }
+    let notes = format!("{:?}", config.notes);
+    assert!(!notes.contains("canary"), "{notes}");
+    let accounts = config
+        .notes
+        .iter()
+        .find(|note| note.subject == "AUTH_ENABLED")
+        .unwrap();
+    assert!(
+        accounts.text.contains("whoever reaches"),
+        "the risk is told"
+    );
+}
+
+#[test]
+fn old_names_work_one_by_one() {
+    assert_eq!(
+        LEGACY.len() + LATER.len(),
+        30,
+        "the list of existing installations' names"
+    );
+    let broker = |variables: &[(&str, &str)]| match from_environment(variables).mqtt.broker {
+        BrokerTarget::External(address) => address.to_string(),
+        BrokerTarget::Embedded => "embedded".to_owned(),
+    };
+    assert_eq!(broker(&[("EMQX_BROKER_HOST", "emqx")]), "mqtt://emqx:1883");
+    assert_eq!(
+        broker(&[("EMQX_BROKER_HOST", "emqx"), ("EMQX_BROKER_PORT", "8883")]),
+        "mqtts://emqx:8883"
+    );
+    assert_eq!(
+        broker(&[("EMQX_BROKER_HOST", "::1"), ("EMQX_BROKER_PORT", "1884")]),
+        "mqtt://[::1]:1884"
+    );
+    assert_eq!(
+        broker(&[("EMQX_BROKER_PORT", "1883")]),
+        "mqtt://localhost:1883"
+    );
+    assert_eq!(
+        from_environment(&[("API_SERVER_PORT", "9000")]).http.listen[0].to_string(),
+        "127.0.0.1:9000"
+    );
+    assert_eq!(
+        from_environment(&[("SIGNALING_SERVER_HOST", "::")])
+            .signaling
+            .listen[0]
+            .to_string(),
+        "[::]:8765"
+    );
+    assert_eq!(
+        from_environment(&[("DEBUG", "1")]).log.level,
+        tracing::Level::DEBUG
+    );
+    assert_eq!(
+        from_environment(&[("DEBUG", "false")]).log.level,
+        tracing::Level::INFO
+    );
+    assert_eq!(
+        from_environment(&[("KMS_MIN_PORT", "5000")]).notes[0].subject,
+        "KMS_MIN_PORT"
+    );
+}
+
+#[test]
+fn listening_to_the_network_opens_the_media_ports_and_tells_cameras_this_machines_address() {
+    for (name, value) in [
+        ("APIARY_HTTP_LISTEN", "0.0.0.0:8080"),
+        ("APIARY_MQTT_LISTEN", "0.0.0.0:1883"),
+        ("APIARY_NETWORK_EXTERNAL_IP", "203.0.113.7"),
+    ] {
+        let config = from_environment(&[(name, value)]);
+        assert!(
+            config.media.bind.is_unspecified() && config.ingest.bind.is_unspecified(),
+            "{name}"
+        );
+        assert_eq!(
+            config.network.local_ip,
+            primary_ipv4().unwrap_or(Ipv4Addr::LOCALHOST),
+            "{name}"
+        );
+    }
+    let bound = from_environment(&[("APIARY_MEDIA_BIND", "192.168.1.10")]);
+    assert_eq!(bound.network.local_ip, Ipv4Addr::new(192, 168, 1, 10));
+}
+
+#[test]
+fn cameras_are_told_the_address_that_reaches_them() {
+    let config = from_environment(&[("LOCAL_IP", "192.168.1.10"), ("EXTERNAL_IP", "203.0.113.7")]);
+    let advertised = |requester: &str| {
+        config
+            .advertised_address(Some(requester.parse().unwrap()))
+            .to_string()
+    };
+    assert_eq!(advertised("192.168.1.50"), "192.168.1.10");
+    assert_eq!(
+        advertised("::ffff:192.168.1.50"),
+        "192.168.1.10",
+        "IPv4 on an IPv6 socket"
+    );
+    assert_eq!(advertised("127.0.0.1"), "192.168.1.10");
+    assert_eq!(advertised("fd00::1"), "192.168.1.10");
+    assert_eq!(advertised("198.51.100.1"), "203.0.113.7");
+    assert_eq!(config.advertised_address(None).to_string(), "192.168.1.10");
+    let inside = from_environment(&[("LOCAL_IP", "192.168.1.10")]);
+    assert_eq!(
+        inside
+            .advertised_address(Some([198, 51, 100, 1].into()))
+            .to_string(),
+        "192.168.1.10"
+    );
+}
+
+#[test]
+fn risks_that_were_asked_for_are_noted() {
+    let notes = |toml: &str| load(toml, &[]).unwrap().notes;
+    assert!(
+        notes("[mqtt]\nbroker = 'mqtts://h'\nverify = 'chain'")[0]
+            .text
+            .contains("pose as the broker")
+    );
+    assert!(
+        notes("[media]\nmax_bitrate_kbps = 8000")[0]
+            .to_string()
+            .contains("do not follow")
+    );
+    assert!(
+        notes("[network]\nexternal_ip = '192.168.1.1'")[0]
+            .text
+            .contains("home network")
+    );
+}
