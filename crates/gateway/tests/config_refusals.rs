@@ -1,6 +1,7 @@
 //! h13, the media half: configurations that are refused, each with the key in the error.
 
 #[path = "config/sources.rs"]
+#[allow(dead_code, reason = "shared with tests that need more of it")]
 mod sources;
 
 use std::os::unix::fs::PermissionsExt;

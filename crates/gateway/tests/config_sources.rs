@@ -1,6 +1,7 @@
 //! Configurations that are taken: defaults, the file, `.env`, the environment, and the names of existing installations.
 
 #[path = "config/sources.rs"]
+#[allow(dead_code, reason = "shared with tests that need more of it")]
 mod sources;
 
 use std::net::{IpAddr, Ipv4Addr};

@@ -34,7 +34,6 @@ pub(crate) fn environment(dot_env: Option<&str>, variables: &[(&str, &str)]) -> 
 }
 
 /// The repository's root.
-#[allow(dead_code, reason = "not every test that shares this file needs it")]
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
