@@ -1,0 +1,112 @@
+//! The command line: what can be asked of the program, and its help.
+//!
+//! Each command is a module below; what they print goes to standard output, the log to standard error. The work itself is
+//! done elsewhere.
+
+mod check;
+mod demo;
+mod free_ports;
+mod openapi;
+mod output;
+mod runtime;
+mod serve;
+mod simulate;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// What was asked for.
+#[derive(Debug, Parser)]
+#[command(
+    name = "apiary",
+    version,
+    about = "Live video from Hive cameras in a browser, without a cloud",
+    long_about = "Live video from Hive cameras in a browser, without a cloud.\n\n\
+        One program commands the cameras over MQTT, takes their RTP, keeps them alive, and shows each stream to any \
+        number of viewers over WebRTC, with a REST API and pages.",
+    after_help = "Begin with `apiary demo`: it needs no camera and no settings.\n\
+        For your own cameras: copy packaging/apiary.example.toml, run `apiary check --config apiary.toml` until it is \
+        content, then `apiary serve --config apiary.toml`. docs/config.md describes every setting.",
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show it at once: simulated cameras, nothing to set up, nothing kept
+    #[command(
+        long_about = "Shows everything at once: starts the program with simulated cameras, an MQTT broker of its own and \
+        a data directory that is thrown away, on this machine only, and prints the address to open in a browser. \
+        Ctrl-C ends it."
+    )]
+    Demo(demo::Options),
+    /// Run the gateway
+    #[command(
+        long_about = "Runs the gateway until SIGTERM or Ctrl-C; then cameras are told to stop, viewers are told, and it \
+        ends within 5 seconds. A second signal ends it at once.\n\n\
+        Without settings it listens on this machine only: pages and API on 127.0.0.1:8080, signaling for existing \
+        pages on 127.0.0.1:8765, its MQTT broker on 127.0.0.1:1883."
+    )]
+    Serve(serve::Options),
+    /// Pretend to be cameras, for trying things out and for load
+    #[command(long_about = "Pretends to be cameras: connects to an MQTT broker as they do, sends a moving test card and a tone \
+        when told to, and obeys the firmware's rules: no stream without keepalives and bandwidth feedback. Faults can \
+        be switched on one by one.\n\nExample, against `apiary serve` on this machine:\n  apiary simulate --cameras 3",
+        after_long_help = simulate::faults_help())]
+    Simulate(simulate::Options),
+    /// Look for what is wrong, and say how to mend it
+    #[command(
+        long_about = "Looks at everything a start depends on, without starting anything: the settings, whether ports are \
+        free, the broker and its certificates, the data directory, the addresses that cameras and browsers are told. \
+        Exit code 1 when something will not work."
+    )]
+    Check(check::Options),
+    /// Print the OpenAPI document of the REST API
+    Openapi,
+}
+
+/// Does it; the exit code is the program's.
+pub fn run(cli: Cli) -> ExitCode {
+    match cli.command {
+        Command::Demo(options) => demo::run(options),
+        Command::Serve(options) => serve::run(&options),
+        Command::Simulate(options) => simulate::run(options),
+        Command::Check(options) => check::run(&options),
+        Command::Openapi => openapi::run(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_has_a_help_text() {
+        for command in Cli::command().get_subcommands() {
+            assert!(
+                command.get_about().is_some(),
+                "{} has no help",
+                command.get_name()
+            );
+            for option in command.get_arguments() {
+                assert!(
+                    option.get_help().is_some(),
+                    "{} {} has no help",
+                    command.get_name(),
+                    option.get_id()
+                );
+            }
+        }
+    }
+}

@@ -1,4 +1,8 @@
 //! docs/config.md and the example file say what the program reads, all of it.
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of a test fail as the test does"
+)]
 
 #[path = "config/sources.rs"]
 #[allow(dead_code, reason = "shared with tests that need more of it")]

@@ -1,4 +1,8 @@
 //! h13, the media half: configurations that are refused, each with the key in the error.
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of a test fail as the test does"
+)]
 
 #[path = "config/sources.rs"]
 #[allow(dead_code, reason = "shared with tests that need more of it")]

@@ -1,4 +1,8 @@
 //! Configurations that are taken: defaults, the file, `.env`, the environment, and the names of existing installations.
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of a test fail as the test does"
+)]
 
 #[path = "config/sources.rs"]
 #[allow(dead_code, reason = "shared with tests that need more of it")]

@@ -1,5 +1,7 @@
 //! The API's description: golden, complete, and true of the router.
 
+#![allow(clippy::unwrap_used)] // helpers of tests are tests
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -78,7 +80,12 @@ fn the_document_describes_the_whole_surface_and_nothing_else() {
         .unwrap()
         .iter()
         .map(|(path, item)| {
-            let mut methods: Vec<String> = item.as_object().unwrap().keys().map(|method| method.to_uppercase()).collect();
+            let mut methods: Vec<String> = item
+                .as_object()
+                .unwrap()
+                .keys()
+                .map(|method| method.to_uppercase())
+                .collect();
             methods.sort();
             (path.clone(), methods.join(","))
         })
@@ -94,12 +101,19 @@ fn operations_are_named_once_and_answers_are_described() {
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
             let place = format!("{method} {path}");
-            let name = operation["operationId"].as_str().unwrap_or_else(|| panic!("{place} has no name"));
+            let name = operation["operationId"]
+                .as_str()
+                .unwrap_or_else(|| panic!("{place} has no name"));
             assert!(names.insert(name.to_owned()), "{place}: {name} is taken");
-            assert!(!operation["responses"].as_object().unwrap().is_empty(), "{place} answers nothing");
+            assert!(
+                !operation["responses"].as_object().unwrap().is_empty(),
+                "{place} answers nothing"
+            );
             let wanted = path.matches('{').count();
             let in_path = |parameter: &&Value| parameter["in"] == "path";
-            let described = operation["parameters"].as_array().map_or(0, |all| all.iter().filter(in_path).count());
+            let described = operation["parameters"]
+                .as_array()
+                .map_or(0, |all| all.iter().filter(in_path).count());
             assert_eq!(described, wanted, "{place}: parameters of the path");
         }
     }
@@ -116,7 +130,11 @@ async fn the_router_takes_exactly_the_methods_of_the_document() {
             .replace("{session}", "x");
         let response = gateway.request("TRACE", &url).send().await.unwrap();
         assert_eq!(response.status(), 405, "{path}");
-        let mut allowed: Vec<&str> = response.headers()["allow"].to_str().unwrap().split(',').collect();
+        let mut allowed: Vec<&str> = response.headers()["allow"]
+            .to_str()
+            .unwrap()
+            .split(',')
+            .collect();
         allowed.retain(|method| *method != "HEAD");
         allowed.sort_unstable();
         assert_eq!(allowed.join(","), methods, "{path}");

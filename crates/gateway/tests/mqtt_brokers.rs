@@ -1,4 +1,8 @@
 //! The camera control client against two brokers: the embedded one, and Debian's Mosquitto. The same functions run over both.
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of a test fail as the test does"
+)]
 
 #[path = "mqtt/brokers.rs"]
 mod brokers;

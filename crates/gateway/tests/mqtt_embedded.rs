@@ -1,4 +1,8 @@
 //! The embedded broker and the TLS files by themselves.
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of a test fail as the test does"
+)]
 
 #[path = "mqtt/brokers.rs"]
 #[allow(dead_code, reason = "shared with the suite over both brokers")]

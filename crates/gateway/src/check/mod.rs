@@ -1,0 +1,133 @@
+//! `apiary check`: a doctor. Looks at everything a start depends on, starts nothing, and says in plain words what is wrong
+//! and how to mend it.
+//!
+//! Each examination adds findings to the [`Report`]; what a value may be belongs to `config`, not here.
+
+mod broker;
+mod network;
+mod ports;
+mod storage;
+
+use std::fmt;
+use std::path::Path;
+
+use crate::config::{Config, Environment};
+use crate::logging::printable;
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// As it should be.
+    Good,
+    /// Worth knowing; it starts all the same.
+    Note,
+    /// It will not work.
+    Problem,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What was looked at.
+    pub subject: String,
+    /// What was found, and for anything but good, what to do.
+    pub text: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mark = match self.severity {
+            Severity::Good => "ok     ",
+            Severity::Note => "note   ",
+            Severity::Problem => "PROBLEM",
+        };
+        write!(
+            f,
+            "{mark} {}: {}",
+            printable(&self.subject),
+            printable(&self.text)
+        )
+    }
+}
+
+/// Everything that was found, in the order it was looked at.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// The findings.
+    pub findings: Vec<Finding>,
+}
+
+impl Report {
+    fn add(&mut self, severity: Severity, subject: impl Into<String>, text: impl Into<String>) {
+        self.findings.push(Finding {
+            severity,
+            subject: subject.into(),
+            text: text.into(),
+        });
+    }
+
+    fn good(&mut self, subject: impl Into<String>, text: impl Into<String>) {
+        self.add(Severity::Good, subject, text);
+    }
+
+    fn note(&mut self, subject: impl Into<String>, text: impl Into<String>) {
+        self.add(Severity::Note, subject, text);
+    }
+
+    fn problem(&mut self, subject: impl Into<String>, text: impl Into<String>) {
+        self.add(Severity::Problem, subject, text);
+    }
+
+    /// How many findings are problems.
+    pub fn problems(&self) -> usize {
+        self.findings
+            .iter()
+            .filter(|finding| finding.severity == Severity::Problem)
+            .count()
+    }
+}
+
+/// Examines the configuration and what it points to.
+pub async fn examine(file: Option<&Path>, environment: &Environment) -> Report {
+    let mut report = Report::default();
+    let source = file.map_or_else(
+        || "defaults and environment".to_owned(),
+        |file| file.display().to_string(),
+    );
+    match Config::load(file, environment) {
+        Ok(config) => {
+            report.good("configuration", format!("{source} has no errors"));
+            for note in &config.notes {
+                report.note(&note.subject, &note.text);
+            }
+            examine_parts(&config, &mut report).await;
+        }
+        Err(errors) => {
+            for error in &errors.0 {
+                report.problem("configuration", error.to_string());
+            }
+            report.note(
+                "the rest",
+                "was not looked at: mend the configuration first",
+            );
+        }
+    }
+    report
+}
+
+async fn examine_parts(config: &Config, report: &mut Report) {
+    let running = ports::is_running(config).await;
+    if running {
+        report.note(
+            "apiary",
+            "it is running here: ports that it may have taken itself are not complained about",
+        );
+    }
+    ports::tcp(config, running, report);
+    ports::udp(config, running, report);
+    broker::examine(config, report).await;
+    storage::examine(&config.data.dir, report);
+    network::examine(config, report);
+}

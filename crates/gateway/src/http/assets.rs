@@ -1,11 +1,11 @@
 //! The pages and their files, embedded into the program.
 
-use axum::extract::Path;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rust_embed::{EmbeddedFile, RustEmbed};
 
 use super::error::ApiError;
+use super::extract::PathParameters;
 
 #[derive(RustEmbed)]
 #[folder = "../../web"]
@@ -45,34 +45,46 @@ pub(super) async fn livestream_viewer(headers: HeaderMap) -> Response {
         (status = 304, description = "the copy named by If-None-Match still holds"),
         (status = 404, description = "no such file", body = super::error::ErrorBody),
     ))]
-pub(super) async fn asset(Path(file): Path<String>, headers: HeaderMap) -> Response {
-    serve(&format!("assets/{file}"), &headers)
+pub(super) async fn asset(path: PathParameters, headers: HeaderMap) -> Response {
+    serve(&format!("assets/{}", path.get("file")), &headers)
 }
 
 fn serve(path: &str, headers: &HeaderMap) -> Response {
     // Unclean paths are names of no file here; the debug build reads the disk, where they would be more.
-    let clean = path.split('/').all(|part| !part.is_empty() && !part.starts_with('.'));
+    let clean = path
+        .split('/')
+        .all(|part| !part.is_empty() && !part.starts_with('.'));
     let file = if clean { Web::get(path) } else { None };
     let Some(file) = file else {
         return ApiError::not_found(format!("there is no file {path:?}")).into_response();
     };
     let tag = entity_tag(&file);
-    let holds = headers
-        .get_all(header::IF_NONE_MATCH)
-        .iter()
-        .any(|given| given.as_bytes().split(|&b| b == b',').any(|one| one.trim_ascii() == tag.as_bytes()));
+    let holds = headers.get_all(header::IF_NONE_MATCH).iter().any(|given| {
+        given
+            .as_bytes()
+            .split(|&b| b == b',')
+            .any(|one| one.trim_ascii() == tag.as_bytes())
+    });
     let fixed = [(header::ETAG, tag), (header::CACHE_CONTROL, REVALIDATE)];
     if holds {
         return (StatusCode::NOT_MODIFIED, fixed).into_response();
     }
-    let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static(content_type(path)))];
+    let content_type = [(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static(content_type(path)),
+    )];
     (fixed, content_type, file.data).into_response()
 }
 
 fn entity_tag(file: &EmbeddedFile) -> HeaderValue {
     let digest = file.metadata.sha256_hash();
-    let hex: String = digest.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
-    HeaderValue::try_from(format!("\"{hex}\"")).expect("hexadecimal digits and quotes stand in any header")
+    let hex: String = digest
+        .iter()
+        .take(12)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    HeaderValue::try_from(format!("\"{hex}\""))
+        .expect("hexadecimal digits and quotes stand in any header")
 }
 
 fn content_type(path: &str) -> &'static str {
@@ -111,7 +123,10 @@ mod tests {
                     Some(module) => format!("assets/js/{module}"),
                     None => reference.trim_start_matches('/').to_owned(),
                 };
-                assert!(Web::get(&target).is_some(), "{path} names {reference}, which does not exist");
+                assert!(
+                    Web::get(&target).is_some(),
+                    "{path} names {reference}, which does not exist"
+                );
                 seen += 1;
             }
         }
@@ -124,11 +139,23 @@ mod tests {
             let text = text(&path);
             for (number, line) in text.lines().enumerate() {
                 let place = format!("{path}:{}: {line}", number + 1);
-                assert!(!line.contains("<script") || line.contains("src=\"/assets/"), "inline script: {place}");
-                assert!(!line.contains(" style=\"") && !line.contains("javascript:"), "{place}");
-                assert!(!line.contains(" onclick=") && !line.contains(" onload="), "{place}");
+                assert!(
+                    !line.contains("<script") || line.contains("src=\"/assets/"),
+                    "inline script: {place}"
+                );
+                assert!(
+                    !line.contains(" style=\"") && !line.contains("javascript:"),
+                    "{place}"
+                );
+                assert!(
+                    !line.contains(" onclick=") && !line.contains(" onload="),
+                    "{place}"
+                );
                 let foreign = line.contains("https://") || line.contains("http://");
-                assert!(!foreign || line.contains("http://www.w3.org/2000/svg"), "foreign address: {place}");
+                assert!(
+                    !foreign || line.contains("http://www.w3.org/2000/svg"),
+                    "foreign address: {place}"
+                );
             }
         }
     }
@@ -137,7 +164,14 @@ mod tests {
     fn h06_modules_never_set_markup() {
         for path in Web::iter().filter(|path| path.ends_with(".js")) {
             let text = text(&path);
-            for sink in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function"] {
+            for sink in [
+                "innerHTML",
+                "outerHTML",
+                "insertAdjacentHTML",
+                "document.write",
+                "eval(",
+                "new Function",
+            ] {
                 assert!(!text.contains(sink), "{path} uses {sink}");
             }
         }
@@ -147,7 +181,10 @@ mod tests {
     fn files_have_types_that_browsers_run() {
         let response = serve("assets/js/player.js", &HeaderMap::new());
         assert_eq!(response.status(), StatusCode::OK);
-        assert_eq!(response.headers()[header::CONTENT_TYPE], "text/javascript; charset=utf-8");
+        assert_eq!(
+            response.headers()[header::CONTENT_TYPE],
+            "text/javascript; charset=utf-8"
+        );
         for path in Web::iter() {
             assert_ne!(content_type(&path), "application/octet-stream", "{path}");
         }
@@ -157,17 +194,41 @@ mod tests {
     fn a_copy_that_still_holds_is_not_sent_again() {
         let first = serve("index.html", &HeaderMap::new());
         let tag = first.headers()[header::ETAG].clone();
-        let ask = |given: HeaderValue| serve("index.html", &HeaderMap::from_iter([(header::IF_NONE_MATCH, given)]));
+        let ask = |given: HeaderValue| {
+            serve(
+                "index.html",
+                &HeaderMap::from_iter([(header::IF_NONE_MATCH, given)]),
+            )
+        };
         assert_eq!(ask(tag.clone()).status(), StatusCode::NOT_MODIFIED);
         let listed = format!("\"other\", {}", tag.to_str().unwrap());
-        assert_eq!(ask(listed.parse().unwrap()).status(), StatusCode::NOT_MODIFIED);
-        assert_eq!(ask(HeaderValue::from_static("\"other\"")).status(), StatusCode::OK);
+        assert_eq!(
+            ask(listed.parse().unwrap()).status(),
+            StatusCode::NOT_MODIFIED
+        );
+        assert_eq!(
+            ask(HeaderValue::from_static("\"other\"")).status(),
+            StatusCode::OK
+        );
     }
 
     #[test]
     fn h11_paths_never_leave_the_embedded_folder() {
-        for path in ["../Cargo.toml", "assets/../index.html", "assets//etc/passwd", "/etc/passwd", "assets/", "", "assets/.", "assets/nothing.js"] {
-            assert_eq!(serve(path, &HeaderMap::new()).status(), StatusCode::NOT_FOUND, "{path:?}");
+        for path in [
+            "../Cargo.toml",
+            "assets/../index.html",
+            "assets//etc/passwd",
+            "/etc/passwd",
+            "assets/",
+            "",
+            "assets/.",
+            "assets/nothing.js",
+        ] {
+            assert_eq!(
+                serve(path, &HeaderMap::new()).status(),
+                StatusCode::NOT_FOUND,
+                "{path:?}"
+            );
         }
     }
 }

@@ -102,6 +102,10 @@ impl From<JoinError> for ApiError {
     fn from(error: JoinError) -> Self {
         match error {
             JoinError::Start(error) => error.into(),
+            // It kept ending under the viewer's hands: nothing that the viewer named is missing.
+            JoinError::Engine(error @ EngineError::UnknownStream(_)) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+            }
             JoinError::Engine(error) => error.into(),
         }
     }
@@ -121,7 +125,10 @@ impl From<EngineError> for ApiError {
             EngineError::Io { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         };
         if status == StatusCode::INTERNAL_SERVER_ERROR {
-            tracing::error!(error = &error as &dyn std::error::Error, "media engine failed");
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "media engine failed"
+            );
         }
         Self::new(status, error.to_string())
     }

@@ -5,11 +5,12 @@ use std::net::{IpAddr, SocketAddr};
 
 use apiary_wire::id::CameraId;
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
+use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
 use super::error::ApiError;
 
@@ -25,14 +26,31 @@ impl<S: Send + Sync> FromRequestParts<S> for CameraPath {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let Path(segments) = Path::<Vec<(String, String)>>::from_request_parts(parts, state)
+        let parameters = PathParameters::from_request_parts(parts, state).await?;
+        Ok(Self(parameters.get("camera_id").parse()?))
+    }
+}
+
+/// The parts of the path that the route names, decoded.
+pub(super) struct PathParameters(Vec<(String, String)>);
+
+impl PathParameters {
+    /// The empty text where the route does not name it.
+    pub(super) fn get(&self, name: &str) -> &str {
+        let found = self.0.iter().find(|(known, _)| known == name);
+        found.map_or("", |(_, value)| value)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for PathParameters {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let refuse = |rejection: PathRejection| ApiError::bad_request(rejection.body_text());
+        let Path(parameters) = Path::from_request_parts(parts, state)
             .await
-            .map_err(|error| ApiError::bad_request(error.body_text()))?;
-        let text = segments
-            .into_iter()
-            .find_map(|(name, value)| (name == "camera_id").then_some(value))
-            .unwrap_or_default();
-        Ok(Self(text.parse()?))
+            .map_err(refuse)?;
+        Ok(Self(parameters))
     }
 }
 
@@ -67,9 +85,13 @@ where
         if let Some(given) = given.filter(|given| given != "application/json") {
             return Err(unsupported_media_type(&given, "application/json"));
         }
-        serde_json::from_slice(&body)
+        // By way of an object: a list would be taken for the fields in their order.
+        serde_json::from_slice::<Map<String, Value>>(&body)
+            .and_then(|object| serde_json::from_value(Value::Object(object)))
             .map(Self)
-            .map_err(|error| ApiError::bad_request(format!("the body is not the JSON expected here: {error}")))
+            .map_err(|error| {
+                ApiError::bad_request(format!("the body is not the JSON expected here: {error}"))
+            })
     }
 }
 
@@ -89,10 +111,16 @@ impl<S: Send + Sync> FromRequest<S> for BoundedBytes {
 
 fn refuse_body(rejection: &BytesRejection) -> ApiError {
     if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        let message = format!("the body is longer than {} KiB, the most that is taken", MAX_BODY / 1024);
+        let message = format!(
+            "the body is longer than {} KiB, the most that is taken",
+            MAX_BODY / 1024
+        );
         ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message)
     } else {
-        ApiError::bad_request(format!("the body could not be read: {}", rejection.body_text()))
+        ApiError::bad_request(format!(
+            "the body could not be read: {}",
+            rejection.body_text()
+        ))
     }
 }
 
@@ -119,9 +147,12 @@ pub(super) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
         .peekable();
     let family = media_type.split('/').next().unwrap_or_default();
     let matches = |range: &str| {
-        let mut parts = range.split(';').map(|part| part.trim().to_ascii_lowercase());
+        let mut parts = range
+            .split(';')
+            .map(|part| part.trim().to_ascii_lowercase());
         let name = parts.next().unwrap_or_default();
-        let refused = parts.any(|part| matches!(part.as_str(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
+        let refused =
+            parts.any(|part| matches!(part.as_str(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
         !refused && (name == "*/*" || name == media_type || name == format!("{family}/*"))
     };
     ranges.peek().is_none() || ranges.any(matches)
@@ -148,7 +179,10 @@ mod tests {
     #[test]
     fn media_types_are_compared_without_case_and_parameters() {
         let read = |value| media_type(&with(header::CONTENT_TYPE, &[value]));
-        assert_eq!(read("Application/SDP; charset=utf-8").as_deref(), Some("application/sdp"));
+        assert_eq!(
+            read("Application/SDP; charset=utf-8").as_deref(),
+            Some("application/sdp")
+        );
         assert_eq!(read("text/plain").as_deref(), Some("text/plain"));
         assert_eq!(media_type(&HeaderMap::new()), None);
     }
@@ -167,7 +201,11 @@ mod tests {
             (&["text/*"], false),
         ];
         for (values, expected) in cases {
-            assert_eq!(accepts(&with(header::ACCEPT, values), "application/sdp"), expected, "{values:?}");
+            assert_eq!(
+                accepts(&with(header::ACCEPT, values), "application/sdp"),
+                expected,
+                "{values:?}"
+            );
         }
     }
 

@@ -2,7 +2,8 @@
 
 use axum::extract::{Request, State};
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY, UPGRADE, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY, UPGRADE,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
@@ -29,11 +30,17 @@ impl Guard {
         );
         let content_security_policy =
             HeaderValue::try_from(policy).expect("listed origins come out of header values");
-        Self { origins, content_security_policy }
+        Self {
+            origins,
+            content_security_policy,
+        }
     }
 
     fn write_security_headers(&self, headers: &mut HeaderMap) {
-        headers.insert(CONTENT_SECURITY_POLICY, self.content_security_policy.clone());
+        headers.insert(
+            CONTENT_SECURITY_POLICY,
+            self.content_security_policy.clone(),
+        );
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
         headers.insert(

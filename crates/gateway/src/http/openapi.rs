@@ -32,6 +32,12 @@ pub(super) fn base() -> OpenApi {
 /// The whole document.
 pub fn document_of_routes() -> OpenApi {
     let mut document = documented_routes().into_openapi();
+    // The router's way to write a parameter that spans slashes is none of OpenAPI's.
+    let paths = std::mem::take(&mut document.paths.paths);
+    document.paths.paths = paths
+        .into_iter()
+        .map(|(path, item)| (path.replace("{*", "{"), item))
+        .collect();
     for (path, item) in &mut document.paths.paths {
         if path.starts_with("/api/livestream/") {
             // The same handler serves two addresses; ids of operations must differ.

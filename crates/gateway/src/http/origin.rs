@@ -6,8 +6,9 @@
 //! of somebody at home.
 
 use axum::http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS,
-    ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, HOST, ORIGIN, VARY,
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, HOST,
+    ORIGIN, VARY,
 };
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, Method, Uri};
@@ -15,9 +16,11 @@ use axum::http::{HeaderMap, HeaderValue, Method, Uri};
 /// Methods that a listed page may use.
 const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, PATCH, DELETE, OPTIONS");
 /// Request headers that a listed page may send.
-const REQUEST_HEADERS: HeaderValue = HeaderValue::from_static("Accept, Authorization, Content-Type, If-Match");
+const REQUEST_HEADERS: HeaderValue =
+    HeaderValue::from_static("Accept, Authorization, Content-Type, If-Match");
 /// Response headers that a listed page may read; WHEP players need them.
-const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static("Accept-Patch, ETag, Link, Location, Retry-After");
+const EXPOSED_HEADERS: HeaderValue =
+    HeaderValue::from_static("Accept-Patch, ETag, Link, Location, Retry-After");
 /// Seconds for which a browser may remember a preflight's answer.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 
@@ -66,7 +69,11 @@ impl OriginPolicy {
             (Some(page), Some(ours)) => page.eq_ignore_ascii_case(&ours),
             (None, _) | (_, None) => false,
         };
-        if same_host { Requester::OwnPage } else { Requester::Foreign }
+        if same_host {
+            Requester::OwnPage
+        } else {
+            Requester::Foreign
+        }
     }
 }
 
@@ -115,7 +122,10 @@ mod tests {
     use super::*;
 
     fn requester(host: &str, origin: &str) -> Requester {
-        let policy = OriginPolicy::new(&["http://localhost:5000".to_owned(), "https://Cams.Example".to_owned()]);
+        let policy = OriginPolicy::new(&[
+            "http://localhost:5000".to_owned(),
+            "https://Cams.Example".to_owned(),
+        ]);
         let mut headers = HeaderMap::new();
         headers.insert(HOST, host.parse().unwrap());
         if !origin.is_empty() {
@@ -129,18 +139,50 @@ mod tests {
         let listed = |origin: &'static str| Requester::Listed(HeaderValue::from_static(origin));
         let cases = [
             ("192.168.1.10:8080", "", Requester::NoPage),
-            ("192.168.1.10:8080", "http://192.168.1.10:8080", Requester::OwnPage),
-            ("192.168.1.10:8765", "http://192.168.1.10:5000", Requester::OwnPage),
+            (
+                "192.168.1.10:8080",
+                "http://192.168.1.10:8080",
+                Requester::OwnPage,
+            ),
+            (
+                "192.168.1.10:8765",
+                "http://192.168.1.10:5000",
+                Requester::OwnPage,
+            ),
             ("[::1]:8080", "http://[::1]:8080", Requester::OwnPage),
             ("Apiary.Local", "https://apiary.local", Requester::OwnPage),
-            ("127.0.0.1:8080", "http://localhost:5000", listed("http://localhost:5000")),
-            ("127.0.0.1:8080", "https://cams.example", listed("https://cams.example")),
+            (
+                "127.0.0.1:8080",
+                "http://localhost:5000",
+                listed("http://localhost:5000"),
+            ),
+            (
+                "127.0.0.1:8080",
+                "https://cams.example",
+                listed("https://cams.example"),
+            ),
             ("127.0.0.1:8080", "http://cams.example", Requester::Foreign),
-            ("127.0.0.1:8080", "http://localhost:5001", Requester::Foreign),
-            ("127.0.0.1:8080", "http://localhost:5000.evil.example", Requester::Foreign),
+            (
+                "127.0.0.1:8080",
+                "http://localhost:5001",
+                Requester::Foreign,
+            ),
+            (
+                "127.0.0.1:8080",
+                "http://localhost:5000.evil.example",
+                Requester::Foreign,
+            ),
             ("127.0.0.1:8080", "https://evil.example", Requester::Foreign),
-            ("127.0.0.1:8080", "http://127.0.0.1.evil.example", Requester::Foreign),
-            ("127.0.0.1:8080", "http://evil.example@127.0.0.1.x", Requester::Foreign),
+            (
+                "127.0.0.1:8080",
+                "http://127.0.0.1.evil.example",
+                Requester::Foreign,
+            ),
+            (
+                "127.0.0.1:8080",
+                "http://evil.example@127.0.0.1.x",
+                Requester::Foreign,
+            ),
             ("127.0.0.1:8080", "file://127.0.0.1", Requester::Foreign),
             ("127.0.0.1:8080", "null", Requester::Foreign),
             ("127.0.0.1:8080", "*", Requester::Foreign),
@@ -165,10 +207,25 @@ mod tests {
         }
         let plain = headers_for(listed.clone(), false);
         assert_eq!(plain[ACCESS_CONTROL_ALLOW_ORIGIN], "http://localhost:5000");
-        assert!(plain[ACCESS_CONTROL_EXPOSE_HEADERS].to_str().unwrap().contains("Location"));
+        assert!(
+            plain[ACCESS_CONTROL_EXPOSE_HEADERS]
+                .to_str()
+                .unwrap()
+                .contains("Location")
+        );
         assert!(!plain.contains_key(ACCESS_CONTROL_ALLOW_METHODS));
         let preflight = headers_for(listed, true);
-        assert!(preflight[ACCESS_CONTROL_ALLOW_METHODS].to_str().unwrap().contains("PATCH"));
-        assert!(preflight[ACCESS_CONTROL_ALLOW_HEADERS].to_str().unwrap().contains("If-Match"));
+        assert!(
+            preflight[ACCESS_CONTROL_ALLOW_METHODS]
+                .to_str()
+                .unwrap()
+                .contains("PATCH")
+        );
+        assert!(
+            preflight[ACCESS_CONTROL_ALLOW_HEADERS]
+                .to_str()
+                .unwrap()
+                .contains("If-Match")
+        );
     }
 }

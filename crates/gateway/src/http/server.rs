@@ -31,7 +31,10 @@ impl HttpServer {
     pub fn start(parts: HttpParts, http: Vec<TcpListener>, signaling: Vec<TcpListener>) -> Self {
         let state = HttpState::new(parts);
         let mut tasks = JoinSet::new();
-        let routers = [(http, router(state.clone())), (signaling, signaling_router(state.clone()))];
+        let routers = [
+            (http, router(state.clone())),
+            (signaling, signaling_router(state.clone())),
+        ];
         for (listeners, router) in routers {
             for listener in listeners {
                 tasks.spawn(serve(listener, router.clone(), state.clone()));
@@ -72,9 +75,21 @@ async fn serve(listener: TcpListener, router: Router, state: HttpState) {
 pub(super) fn documented_routes() -> OpenApiRouter<HttpState> {
     OpenApiRouter::with_openapi(openapi::base())
         .merge(rest::routes().routes(routes!(rest::health)))
-        .nest("/api/livestream", rest::routes().routes(routes!(rest::livestream_health)))
-        .routes(routes!(whep::create, whep::endpoint, whep::endpoint_options))
-        .routes(routes!(whep::change, whep::remove, whep::resource, whep::resource_options))
+        .nest(
+            "/api/livestream",
+            rest::routes().routes(routes!(rest::livestream_health)),
+        )
+        .routes(routes!(
+            whep::create,
+            whep::endpoint,
+            whep::endpoint_options
+        ))
+        .routes(routes!(
+            whep::change,
+            whep::remove,
+            whep::resource,
+            whep::resource_options
+        ))
         .routes(routes!(signaling::upgrade))
         .routes(routes!(openapi::document))
         .routes(routes!(assets::dashboard))
@@ -91,7 +106,10 @@ pub fn router(state: HttpState) -> Router {
 
 /// Signaling at any path, as existing pages expect it on its own port.
 pub fn signaling_router(state: HttpState) -> Router {
-    guarded(Router::new().fallback(axum::routing::any(signaling::upgrade)), state)
+    guarded(
+        Router::new().fallback(axum::routing::any(signaling::upgrade)),
+        state,
+    )
 }
 
 fn guarded(router: Router<HttpState>, state: HttpState) -> Router {
@@ -105,7 +123,9 @@ fn guarded(router: Router<HttpState>, state: HttpState) -> Router {
 
 async fn no_such_route(uri: OriginalUri) -> ApiError {
     let path: String = uri.path().chars().take(80).collect();
-    ApiError::not_found(format!("there is nothing at {path}; /openapi.json lists what there is"))
+    ApiError::not_found(format!(
+        "there is nothing at {path}; /openapi.json lists what there is"
+    ))
 }
 
 async fn method_not_allowed(method: Method, uri: OriginalUri) -> ApiError {

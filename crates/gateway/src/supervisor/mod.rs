@@ -1,0 +1,31 @@
+//! The supervisor: the only place that drives streams' lives.
+//!
+//! One task a running stream executes what its [`Lifecycle`](apiary_core::lifecycle::Lifecycle) asks for
+//! ([`stream_task`]); one dispatcher brings events to those they concern ([`dispatch`]); tables behind short locks say how
+//! everything stands ([`streams`], [`viewers`], [`cameras`]). [`Supervisor`] is the handle for HTTP and signaling. Rules
+//! about *when* something happens to a stream do not belong here (they are `apiary-core`'s), nor do HTTP or MQTT.
+//!
+//! Locks are held for single steps and never across an await. All tasks belong to [`Shared`] and end with
+//! [`Supervisor::shutdown`].
+
+mod cameras;
+mod commands;
+mod dispatch;
+mod error;
+mod handle;
+mod orphans;
+mod session;
+mod shared;
+mod snapshot;
+mod stream_task;
+mod streams;
+mod viewers;
+
+pub use commands::CameraCommands;
+pub use error::{JoinError, NoStream, StartError};
+pub use handle::{JoinedStream, StartOptions, Supervisor, ViewerOrigin};
+use shared::Shared;
+pub use shared::{EVENT_QUEUE, SupervisorParts};
+pub use snapshot::{
+    CameraSnapshot, KeepaliveSnapshot, StreamSnapshot, SupervisorEvent, ViewerSnapshot,
+};

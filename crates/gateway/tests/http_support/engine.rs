@@ -4,8 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard};
 
 use apiary_media::engine::{
-    BitrateBounds, CloseReason, EngineError, EngineEvent, IceParameters, IngestPorts, JoinRequest, JoinedViewer, MediaEngine, OpenedStream,
-    StreamSpec, StreamStats, ViewerGoneReason, ViewerStats,
+    BitrateBounds, CloseReason, EngineError, EngineEvent, IceParameters, IngestPorts, JoinRequest,
+    JoinedViewer, MediaEngine, OpenedStream, StreamSpec, StreamStats, ViewerGoneReason,
+    ViewerStats,
 };
 use apiary_wire::id::{CameraId, StreamId, ViewerId};
 use apiary_wire::sdp::Document;
@@ -34,7 +35,11 @@ struct State {
 
 impl Default for FakeEngine {
     fn default() -> Self {
-        Self { events: broadcast::Sender::new(64), state: Mutex::default(), changed: Notify::new() }
+        Self {
+            events: broadcast::Sender::new(64),
+            state: Mutex::default(),
+            changed: Notify::new(),
+        }
     }
 }
 
@@ -98,7 +103,10 @@ impl FakeEngine {
     fn opened_stream(camera: CameraId) -> OpenedStream {
         OpenedStream {
             camera_sdp: "v=0\r\n".to_owned(),
-            ingest: IngestPorts { video: 5006, audio: 5008 },
+            ingest: IngestPorts {
+                video: 5006,
+                audio: 5008,
+            },
             pipeline_id: format!("pipeline-{}", camera.short()),
             rtp_endpoint_id: format!("rtp-{}", camera.short()),
         }
@@ -122,7 +130,11 @@ impl MediaEngine for FakeEngine {
         Ok(Self::opened_stream(spec.camera))
     }
 
-    async fn rearm(&self, camera: CameraId, _stream: StreamId) -> Result<OpenedStream, EngineError> {
+    async fn rearm(
+        &self,
+        camera: CameraId,
+        _stream: StreamId,
+    ) -> Result<OpenedStream, EngineError> {
         Ok(Self::opened_stream(camera))
     }
 
@@ -130,12 +142,21 @@ impl MediaEngine for FakeEngine {
         let gone: Vec<ViewerId> = {
             let mut state = self.state();
             state.open.remove(&camera);
-            let gone = state.viewers.iter().filter(|(_, of)| **of == camera).map(|(viewer, _)| *viewer).collect();
+            let gone = state
+                .viewers
+                .iter()
+                .filter(|(_, of)| **of == camera)
+                .map(|(viewer, _)| *viewer)
+                .collect();
             state.viewers.retain(|_, of| *of != camera);
             gone
         };
         for viewer in gone {
-            self.say(EngineEvent::ViewerGone { camera, viewer, reason: ViewerGoneReason::StreamClosed(reason) });
+            self.say(EngineEvent::ViewerGone {
+                camera,
+                viewer,
+                reason: ViewerGoneReason::StreamClosed(reason),
+            });
         }
         self.changed();
         Ok(())
@@ -143,10 +164,16 @@ impl MediaEngine for FakeEngine {
 
     async fn join(&self, request: JoinRequest) -> Result<JoinedViewer, EngineError> {
         // The real answer is core's to make; what matters here is how a refusal travels.
-        let offer = Document::parse(&request.offer).map_err(|error| EngineError::Offer(error.to_string()))?;
-        let offers_h264 = offer.media().iter().any(|media| media.rtpmaps().any(|map| map.is("H264")));
+        let offer = Document::parse(&request.offer)
+            .map_err(|error| EngineError::Offer(error.to_string()))?;
+        let offers_h264 = offer
+            .media()
+            .iter()
+            .any(|media| media.rtpmaps().any(|map| map.is("H264")));
         if !offers_h264 {
-            return Err(EngineError::Offer("this browser offers no H.264".to_owned()));
+            return Err(EngineError::Offer(
+                "this browser offers no H.264".to_owned(),
+            ));
         }
         let mut state = self.state();
         if !state.open.contains(&request.camera) {
@@ -155,7 +182,10 @@ impl MediaEngine for FakeEngine {
         state.viewers.insert(request.viewer, request.camera);
         drop(state);
         self.changed();
-        Ok(JoinedViewer { answer: ANSWER.to_owned(), webrtc_endpoint_id: format!("webrtc-{}", request.viewer.short()) })
+        Ok(JoinedViewer {
+            answer: ANSWER.to_owned(),
+            webrtc_endpoint_id: format!("webrtc-{}", request.viewer.short()),
+        })
     }
 
     async fn add_candidate(&self, viewer: ViewerId, candidate: &str) -> Result<(), EngineError> {
@@ -164,7 +194,9 @@ impl MediaEngine for FakeEngine {
             return Err(EngineError::UnknownViewer(viewer));
         }
         if !candidate.is_empty() && candidate.split(' ').count() < 8 {
-            return Err(EngineError::Candidate(format!("{candidate:?} has too few parts")));
+            return Err(EngineError::Candidate(format!(
+                "{candidate:?} has too few parts"
+            )));
         }
         state.candidates.push(candidate.to_owned());
         drop(state);
@@ -172,7 +204,12 @@ impl MediaEngine for FakeEngine {
         Ok(())
     }
 
-    async fn restart_ice(&self, viewer: ViewerId, ufrag: &str, pwd: &str) -> Result<IceParameters, EngineError> {
+    async fn restart_ice(
+        &self,
+        viewer: ViewerId,
+        ufrag: &str,
+        pwd: &str,
+    ) -> Result<IceParameters, EngineError> {
         let mut state = self.state();
         if !state.viewers.contains_key(&viewer) {
             return Err(EngineError::UnknownViewer(viewer));
@@ -200,11 +237,17 @@ impl MediaEngine for FakeEngine {
     }
 
     async fn stream_stats(&self, camera: CameraId) -> Option<StreamStats> {
-        self.state().open.contains(&camera).then(StreamStats::default)
+        self.state()
+            .open
+            .contains(&camera)
+            .then(StreamStats::default)
     }
 
     async fn viewer_stats(&self, viewer: ViewerId) -> Option<ViewerStats> {
-        self.state().viewers.contains_key(&viewer).then(ViewerStats::default)
+        self.state()
+            .viewers
+            .contains_key(&viewer)
+            .then(ViewerStats::default)
     }
 
     fn events(&self) -> broadcast::Receiver<EngineEvent> {

@@ -64,7 +64,11 @@ impl Gateway {
         let dir = tempfile::tempdir().unwrap();
         let engine = Arc::new(FakeEngine::default());
         let cameras = Arc::new(QuietCameras::default());
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&dir.path().join("test.db")).await.unwrap());
+        let store: Arc<dyn Store> = Arc::new(
+            SqliteStore::open(&dir.path().join("test.db"))
+                .await
+                .unwrap(),
+        );
         let (writes, writer) = StoreWriter::spawn(Arc::clone(&store));
         let mut config = Config::load(None, &Environment::default()).unwrap();
         config.network.local_ip = Ipv4Addr::LOCALHOST;
@@ -150,7 +154,10 @@ impl Gateway {
     /// The camera's first RTP comes, and the API shows it.
     pub(crate) async fn rtp_started(&self, camera: &str) {
         let source = SocketAddr::from((Ipv4Addr::LOCALHOST, 40_000));
-        self.engine.say(EngineEvent::RtpStarted { camera: id(camera), source });
+        self.engine.say(EngineEvent::RtpStarted {
+            camera: id(camera),
+            source,
+        });
         self.until("active", || {
             let stream = self.supervisor.stream(id(camera));
             stream.is_some_and(|stream| stream.phase.as_str() == "active")
@@ -162,9 +169,20 @@ impl Gateway {
         let topic = format!("prod/device/connection/hive-cam/{camera}");
         let raw = br#"{"status":"connected","device":{"softwareVersion":"5.2.1"}}"#;
         let (camera, message) = CameraMessage::parse(&topic, raw).unwrap();
-        let said = ControlEvent::Camera { camera, message, raw: Arc::from(raw.as_slice()), retained: false };
+        let said = ControlEvent::Camera {
+            camera,
+            message,
+            raw: Arc::from(raw.as_slice()),
+            retained: false,
+        };
         self.cameras.events.send(said).unwrap();
-        self.until("known", || self.supervisor.cameras().iter().any(|known| known.camera == camera)).await;
+        self.until("known", || {
+            self.supervisor
+                .cameras()
+                .iter()
+                .any(|known| known.camera == camera)
+        })
+        .await;
     }
 
     /// Waits until something is so. Changes are announced by the supervisor's events.
@@ -179,7 +197,9 @@ impl Gateway {
     }
 
     pub(crate) async fn socket(&self) -> Socket {
-        Socket::open(&format!("ws://{}/ws", self.http), None).await.unwrap()
+        Socket::open(&format!("ws://{}/ws", self.http), None)
+            .await
+            .unwrap()
     }
 }
 
@@ -194,9 +214,12 @@ impl Socket {
     pub(crate) async fn open(url: &str, origin: Option<&str>) -> Result<Self, Box<WsError>> {
         let mut request = url.into_client_request().unwrap();
         if let Some(origin) = origin {
-            request.headers_mut().insert("origin", origin.parse().unwrap());
+            request
+                .headers_mut()
+                .insert("origin", origin.parse().unwrap());
         }
-        let (socket, _) = within("the handshake", tokio_tungstenite::connect_async(request)).await?;
+        let (socket, _) =
+            within("the handshake", tokio_tungstenite::connect_async(request)).await?;
         Ok(Self(socket))
     }
 
@@ -213,9 +236,16 @@ impl Socket {
         within("a message", async {
             loop {
                 match self.0.next().await {
-                    Some(Ok(Message::Text(text))) => return Some(serde_json::from_str(&text).unwrap()),
+                    Some(Ok(Message::Text(text))) => {
+                        return Some(serde_json::from_str(&text).unwrap());
+                    }
                     Some(Ok(Message::Close(_))) | Some(Err(_)) | None => return None,
-                    Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Binary(_) | Message::Frame(_))) => {}
+                    Some(Ok(
+                        Message::Ping(_)
+                        | Message::Pong(_)
+                        | Message::Binary(_)
+                        | Message::Frame(_),
+                    )) => {}
                 }
             }
         })
@@ -225,7 +255,10 @@ impl Socket {
     /// The next message of this type; others are passed over.
     pub(crate) async fn hear_type(&mut self, kind: &str) -> Value {
         loop {
-            let message = self.hear().await.unwrap_or_else(|| panic!("closed instead of {kind}"));
+            let message = self
+                .hear()
+                .await
+                .unwrap_or_else(|| panic!("closed instead of {kind}"));
             if message["type"] == kind {
                 return message;
             }
@@ -255,7 +288,10 @@ struct QuietCameras {
 
 impl Default for QuietCameras {
     fn default() -> Self {
-        Self { events: broadcast::Sender::new(64), broker: watch::Sender::new(BrokerState::Connected) }
+        Self {
+            events: broadcast::Sender::new(64),
+            broker: watch::Sender::new(BrokerState::Connected),
+        }
     }
 }
 

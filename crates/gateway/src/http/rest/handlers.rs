@@ -1,5 +1,6 @@
 //! One function a route: asks the supervisor, and puts its answer into the API's words.
 
+use apiary_core::lifecycle::Phase;
 use apiary_wire::id::CameraId;
 use apiary_wire::units::Bitrate;
 use axum::Json;
@@ -9,8 +10,9 @@ use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 
 use super::model::{
-    CameraEntry, CameraList, Health, LivestreamHealth, StartRequest, StartedStream, StoppedStream, StreamDetail, StreamList, StreamRates,
-    StreamStatistics, StreamSummary, StreamWithViewers, ViewerEntry, ViewerList, ViewerStatistics, time,
+    CameraEntry, CameraList, Health, LivestreamHealth, StartRequest, StartedStream, StoppedStream,
+    StreamDetail, StreamList, StreamRates, StreamStatistics, StreamSummary, StreamWithViewers,
+    ViewerEntry, ViewerList, ViewerStatistics, time,
 };
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::extract::{CameraPath, OptionalJson, Peer};
@@ -33,14 +35,25 @@ pub(crate) async fn health(State(http): State<HttpState>) -> Json<Health> {
 #[utoipa::path(get, path = "/health", tag = "streams", operation_id = "health",
     responses((status = 200, body = LivestreamHealth)))]
 pub(crate) async fn livestream_health(State(http): State<HttpState>) -> Json<LivestreamHealth> {
-    Json(LivestreamHealth { health: health_of(&http).await, enabled: true })
+    Json(LivestreamHealth {
+        health: health_of(&http).await,
+        enabled: true,
+    })
 }
 
 async fn health_of(http: &HttpState) -> Health {
     let broker_connected = http.broker_connected();
-    let running = http.supervisor.streams().into_iter().filter(|stream| !stream.phase.is_over());
+    let running = http
+        .supervisor
+        .streams()
+        .into_iter()
+        .filter(|stream| !stream.phase.is_over());
     Health {
-        status: if broker_connected { "healthy" } else { "degraded" },
+        status: if broker_connected {
+            "healthy"
+        } else {
+            "degraded"
+        },
         timestamp: time(Timestamp::now()),
         kurento_connected: true,
         engine: http.engine.kind(),
@@ -57,18 +70,29 @@ async fn health_of(http: &HttpState) -> Health {
     responses((status = 200, body = CameraList)))]
 pub(super) async fn cameras(State(http): State<HttpState>) -> Json<CameraList> {
     let http = &http;
-    let entries = http.supervisor.cameras().into_iter().map(|camera| async move {
-        let stream = match http.supervisor.stream(camera.camera) {
-            Some(stream) => {
-                let stats = http.engine.stream_stats(camera.camera).await;
-                Some(StreamRates::new(&stream, stats.as_ref()))
-            }
-            None => None,
-        };
-        CameraEntry::new(camera, stream)
-    });
-    let cameras: Vec<_> = stream::iter(entries).buffered(QUESTIONS_AT_ONCE).collect().await;
-    Json(CameraList { count: cameras.len(), cameras, broker_connected: http.broker_connected() })
+    let entries = http
+        .supervisor
+        .cameras()
+        .into_iter()
+        .map(|camera| async move {
+            let stream = match current(http, camera.camera) {
+                Some(stream) => {
+                    let stats = http.engine.stream_stats(camera.camera).await;
+                    Some(StreamRates::new(&stream, stats.as_ref()))
+                }
+                None => None,
+            };
+            CameraEntry::new(camera, stream)
+        });
+    let cameras: Vec<_> = stream::iter(entries)
+        .buffered(QUESTIONS_AT_ONCE)
+        .collect()
+        .await;
+    Json(CameraList {
+        count: cameras.len(),
+        cameras,
+        broker_connected: http.broker_connected(),
+    })
 }
 
 /// The streams that run.
@@ -79,9 +103,13 @@ pub(super) async fn streams(State(http): State<HttpState>) -> Json<StreamList> {
         .supervisor
         .streams()
         .iter()
+        .filter(|stream| !stream.phase.is_over())
         .map(StreamSummary::from)
         .collect();
-    Json(StreamList { count: streams.len(), streams })
+    Json(StreamList {
+        count: streams.len(),
+        streams,
+    })
 }
 
 /// A camera's stream and its viewers.
@@ -92,10 +120,17 @@ pub(super) async fn streams(State(http): State<HttpState>) -> Json<StreamList> {
         (status = 400, description = "no camera id", body = ErrorBody),
         (status = 404, description = "the camera has no stream", body = ErrorBody),
     ))]
-pub(super) async fn stream_of_camera(State(http): State<HttpState>, CameraPath(camera): CameraPath) -> Result<StreamWithViewers> {
+pub(super) async fn stream_of_camera(
+    State(http): State<HttpState>,
+    CameraPath(camera): CameraPath,
+) -> Result<StreamWithViewers> {
     let stream = find(&http, camera)?;
     let viewers: Vec<_> = viewers_of(&http, Some(camera));
-    Ok(Json(StreamWithViewers { stream: StreamDetail::from(&stream), viewer_count: viewers.len(), viewers }))
+    Ok(Json(StreamWithViewers {
+        stream: StreamDetail::from(&stream),
+        viewer_count: viewers.len(),
+        viewers,
+    }))
 }
 
 /// Starts a camera. Answers as soon as the camera is being told; the stream is active once RTP comes.
@@ -117,8 +152,12 @@ pub(super) async fn start(
     OptionalJson(wanted): OptionalJson<StartRequest>,
 ) -> std::result::Result<(StatusCode, Json<StartedStream>), ApiError> {
     let options = StartOptions {
-        min_bitrate: wanted.min_bandwidth.map(|kbps| Bitrate::from_kbps(kbps.into())),
-        max_bitrate: wanted.max_bandwidth.map(|kbps| Bitrate::from_kbps(kbps.into())),
+        min_bitrate: wanted
+            .min_bandwidth
+            .map(|kbps| Bitrate::from_kbps(kbps.into())),
+        max_bitrate: wanted
+            .max_bandwidth
+            .map(|kbps| Bitrate::from_kbps(kbps.into())),
         requester,
     };
     let stream = http.supervisor.start(camera, options).await?;
@@ -133,7 +172,10 @@ pub(super) async fn start(
         (status = 400, description = "no camera id", body = ErrorBody),
         (status = 404, description = "the camera has no stream", body = ErrorBody),
     ))]
-pub(super) async fn stop(State(http): State<HttpState>, CameraPath(camera): CameraPath) -> Result<StoppedStream> {
+pub(super) async fn stop(
+    State(http): State<HttpState>,
+    CameraPath(camera): CameraPath,
+) -> Result<StoppedStream> {
     let stream = http.supervisor.stop(camera).await?;
     Ok(Json(StoppedStream::from(&stream)))
 }
@@ -146,14 +188,21 @@ pub(super) async fn stop(State(http): State<HttpState>, CameraPath(camera): Came
         (status = 400, description = "no camera id", body = ErrorBody),
         (status = 404, description = "the camera has no stream", body = ErrorBody),
     ))]
-pub(super) async fn stream_stats(State(http): State<HttpState>, CameraPath(camera): CameraPath) -> Result<StreamStatistics> {
+pub(super) async fn stream_stats(
+    State(http): State<HttpState>,
+    CameraPath(camera): CameraPath,
+) -> Result<StreamStatistics> {
     let stream = find(&http, camera)?;
     let leg = http.engine.stream_stats(camera).await.unwrap_or_default();
     let engine = &http.engine;
-    let viewers = http.supervisor.viewers(Some(camera)).into_iter().map(|viewer| async move {
-        let stats = engine.viewer_stats(viewer.viewer).await?;
-        Some(ViewerStatistics::new(viewer.viewer, &stats))
-    });
+    let viewers = http
+        .supervisor
+        .viewers(Some(camera))
+        .into_iter()
+        .map(|viewer| async move {
+            let stats = engine.viewer_stats(viewer.viewer).await?;
+            Some(ViewerStatistics::new(viewer.viewer, &stats))
+        });
     let viewers = stream::iter(viewers)
         .buffered(QUESTIONS_AT_ONCE)
         .filter_map(std::future::ready)
@@ -167,7 +216,10 @@ pub(super) async fn stream_stats(State(http): State<HttpState>, CameraPath(camer
     responses((status = 200, body = ViewerList)))]
 pub(super) async fn viewers(State(http): State<HttpState>) -> Json<ViewerList> {
     let viewers = viewers_of(&http, None);
-    Json(ViewerList { count: viewers.len(), viewers })
+    Json(ViewerList {
+        count: viewers.len(),
+        viewers,
+    })
 }
 
 /// Everybody who watches this camera.
@@ -177,9 +229,15 @@ pub(super) async fn viewers(State(http): State<HttpState>) -> Json<ViewerList> {
         (status = 200, body = ViewerList),
         (status = 400, description = "no camera id", body = ErrorBody),
     ))]
-pub(super) async fn camera_viewers(State(http): State<HttpState>, CameraPath(camera): CameraPath) -> Result<ViewerList> {
+pub(super) async fn camera_viewers(
+    State(http): State<HttpState>,
+    CameraPath(camera): CameraPath,
+) -> Result<ViewerList> {
     let viewers = viewers_of(&http, Some(camera));
-    Ok(Json(ViewerList { count: viewers.len(), viewers }))
+    Ok(Json(ViewerList {
+        count: viewers.len(),
+        viewers,
+    }))
 }
 
 fn viewers_of(http: &HttpState, camera: Option<CameraId>) -> Vec<ViewerEntry> {
@@ -190,7 +248,14 @@ fn viewers_of(http: &HttpState, camera: Option<CameraId>) -> Vec<ViewerEntry> {
         .collect()
 }
 
+/// The stream that runs, or the last one if it failed: its reason is worth reading. One that was stopped is none.
+fn current(http: &HttpState, camera: CameraId) -> Option<StreamSnapshot> {
+    http.supervisor
+        .stream(camera)
+        .filter(|stream| stream.phase != Phase::Stopped)
+}
+
 fn find(http: &HttpState, camera: CameraId) -> std::result::Result<StreamSnapshot, ApiError> {
-    let missing = || ApiError::not_found(format!("camera {camera} has no stream"));
-    http.supervisor.stream(camera).ok_or_else(missing)
+    current(http, camera)
+        .ok_or_else(|| ApiError::not_found(format!("camera {camera} has no stream")))
 }

@@ -90,7 +90,10 @@ impl From<&StreamSnapshot> for StreamSummary {
 }
 
 fn duration(stream: &StreamSnapshot) -> f64 {
-    seconds_between(stream.started_at, stream.stopped_at.unwrap_or_else(Timestamp::now))
+    seconds_between(
+        stream.started_at,
+        stream.stopped_at.unwrap_or_else(Timestamp::now),
+    )
 }
 
 /// All streams that run.
@@ -312,6 +315,8 @@ pub(super) struct CameraList {
 #[derive(Serialize, ToSchema)]
 pub(super) struct CameraEntry {
     camera_id: String,
+    /// What its owner calls it.
+    name: Option<String>,
     /// Connected to the broker; `null` when it was never heard of.
     online: Option<bool>,
     #[schema(format = DateTime)]
@@ -320,7 +325,9 @@ pub(super) struct CameraEntry {
     hardware: Option<String>,
     /// Its own address, as it says.
     address: Option<String>,
-    /// What it streams.
+    /// The word in its last status message.
+    status: Option<String>,
+    /// What it streams, or how its last stream failed.
     stream: Option<StreamRates>,
 }
 
@@ -328,11 +335,13 @@ impl CameraEntry {
     pub(super) fn new(camera: CameraSnapshot, stream: Option<StreamRates>) -> Self {
         Self {
             camera_id: camera.camera.to_string(),
+            name: camera.name,
             online: camera.online,
             last_seen: camera.last_seen.map(time),
             firmware: camera.firmware,
             hardware: camera.hardware,
             address: camera.address,
+            status: camera.status,
             stream,
         }
     }
@@ -387,7 +396,11 @@ pub(super) struct StreamStatistics {
 }
 
 impl StreamStatistics {
-    pub(super) fn new(stream: &StreamSnapshot, leg: &StreamStats, viewers: Vec<ViewerStatistics>) -> Self {
+    pub(super) fn new(
+        stream: &StreamSnapshot,
+        leg: &StreamStats,
+        viewers: Vec<ViewerStatistics>,
+    ) -> Self {
         Self {
             camera_id: stream.camera.to_string(),
             stream_id: stream.stream.to_string(),
@@ -457,8 +470,12 @@ mod tests {
 
     #[test]
     fn start_bodies_of_existing_pages_are_taken() {
-        let request: StartRequest = serde_json::from_str(r#"{"max_bandwidth":2000,"camera_id":"x"}"#).unwrap();
-        assert_eq!((request.max_bandwidth, request.min_bandwidth), (Some(2000), None));
+        let request: StartRequest =
+            serde_json::from_str(r#"{"max_bandwidth":2000,"camera_id":"x"}"#).unwrap();
+        assert_eq!(
+            (request.max_bandwidth, request.min_bandwidth),
+            (Some(2000), None)
+        );
         let request: StartRequest = serde_json::from_str(r#"{"max_bandwidth":null}"#).unwrap();
         assert_eq!(request.max_bandwidth, None);
         assert!(serde_json::from_str::<StartRequest>(r#"{"max_bandwidth":-1}"#).is_err());

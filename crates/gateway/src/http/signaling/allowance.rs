@@ -46,7 +46,10 @@ mod tests {
         assert!(!allowance.take(later, 1));
         let long_after = later + Duration::from_secs(3600);
         assert!(allowance.take(long_after, BURST));
-        assert!(!allowance.take(long_after, 1), "time saves up no more than a burst");
+        assert!(
+            !allowance.take(long_after, 1),
+            "time saves up no more than a burst"
+        );
     }
 
     #[test]

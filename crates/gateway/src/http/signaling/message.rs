@@ -39,7 +39,9 @@ pub(super) enum MessageError {
     NoType,
     #[error("unknown message type {0:?}; known types: viewer, onIceCandidate, stop")]
     UnknownType(String),
-    #[error("a message of type {message} needs the field {field}, which is missing or not {expected}")]
+    #[error(
+        "a message of type {message} needs the field {field}, which is missing or not {expected}"
+    )]
     Field {
         message: &'static str,
         field: &'static str,
@@ -56,7 +58,8 @@ impl ClientMessage {
         if text.len() > MAX_MESSAGE {
             return Err(MessageError::TooLong);
         }
-        let value: Value = serde_json::from_str(text).map_err(|error| MessageError::NotJson(error.to_string()))?;
+        let value: Value =
+            serde_json::from_str(text).map_err(|error| MessageError::NotJson(error.to_string()))?;
         let Value::Object(message) = value else {
             return Err(MessageError::NotAnObject);
         };
@@ -65,7 +68,9 @@ impl ClientMessage {
                 "viewer" => viewer(message),
                 "onIceCandidate" => candidate(&message),
                 "stop" => Ok(Self::Stop),
-                unknown => Err(MessageError::UnknownType(unknown.chars().take(SHOWN_CHARS).collect())),
+                unknown => Err(MessageError::UnknownType(
+                    unknown.chars().take(SHOWN_CHARS).collect(),
+                )),
             },
             Some(_) | None => Err(MessageError::NoType),
         }
@@ -74,7 +79,11 @@ impl ClientMessage {
 
 /// `streamId` may be there, null or absent: a camera has one stream at most, so nothing depends on it.
 fn viewer(mut message: Map<String, Value>) -> Result<ClientMessage, MessageError> {
-    let missing = |field| MessageError::Field { message: "viewer", field, expected: "a text" };
+    let missing = |field| MessageError::Field {
+        message: "viewer",
+        field,
+        expected: "a text",
+    };
     let camera = match message.get("cameraId") {
         Some(Value::String(id)) => id.parse()?,
         Some(_) | None => return Err(missing("cameraId")),
@@ -99,16 +108,26 @@ fn candidate(message: &Map<String, Value>) -> Result<ClientMessage, MessageError
         return Err(MessageError::CandidateTooLong);
     }
     let line = line.trim();
-    Ok(ClientMessage::Candidate(line.strip_prefix("a=").unwrap_or(line).to_owned()))
+    Ok(ClientMessage::Candidate(
+        line.strip_prefix("a=").unwrap_or(line).to_owned(),
+    ))
 }
 
 fn no_candidate(field: &'static str, expected: &'static str) -> MessageError {
-    MessageError::Field { message: "onIceCandidate", field, expected }
+    MessageError::Field {
+        message: "onIceCandidate",
+        field,
+        expected,
+    }
 }
 
 /// To the page. Pages ignore types and fields that they do not know.
 #[derive(Debug, Serialize)]
-#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[serde(
+    tag = "type",
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase"
+)]
 pub(super) enum ServerMessage {
     /// The answer to `viewer`.
     ViewerResponse {
@@ -175,20 +194,36 @@ mod tests {
     #[test]
     fn messages_of_existing_pages_are_understood() {
         for stream in ["", r#""streamId":null,"#, r#""streamId":"s1","#] {
-            let text = format!(r#"{{"type":"viewer","cameraId":"{CAMERA}",{stream}"sdpOffer":"v=0\r\n"}}"#);
-            let expected = ClientMessage::Viewer { camera: CAMERA.parse().unwrap(), offer: "v=0\r\n".to_owned() };
+            let text = format!(
+                r#"{{"type":"viewer","cameraId":"{CAMERA}",{stream}"sdpOffer":"v=0\r\n"}}"#
+            );
+            let expected = ClientMessage::Viewer {
+                camera: CAMERA.parse().unwrap(),
+                offer: "v=0\r\n".to_owned(),
+            };
             assert_eq!(ClientMessage::parse(&text), Ok(expected), "{text}");
         }
         let line = "candidate:1 1 udp 2122260223 192.168.1.5 54321 typ host";
         for shown in [line.to_owned(), format!("a={line}")] {
-            let text = format!(r#"{{"type":"onIceCandidate","candidate":{{"candidate":"{shown}","sdpMid":"0","sdpMLineIndex":0}}}}"#);
-            assert_eq!(ClientMessage::parse(&text), Ok(ClientMessage::Candidate(line.to_owned())));
+            let text = format!(
+                r#"{{"type":"onIceCandidate","candidate":{{"candidate":"{shown}","sdpMid":"0","sdpMLineIndex":0}}}}"#
+            );
+            assert_eq!(
+                ClientMessage::parse(&text),
+                Ok(ClientMessage::Candidate(line.to_owned()))
+            );
         }
         for end in ["null", r#"{"candidate":""}"#] {
             let text = format!(r#"{{"type":"onIceCandidate","candidate":{end}}}"#);
-            assert_eq!(ClientMessage::parse(&text), Ok(ClientMessage::Candidate(String::new())));
+            assert_eq!(
+                ClientMessage::parse(&text),
+                Ok(ClientMessage::Candidate(String::new()))
+            );
         }
-        assert_eq!(ClientMessage::parse(r#"{"type":"stop","x":[1]}"#), Ok(ClientMessage::Stop));
+        assert_eq!(
+            ClientMessage::parse(r#"{"type":"stop","x":[1]}"#),
+            Ok(ClientMessage::Stop)
+        );
     }
 
     #[test]
@@ -196,15 +231,39 @@ mod tests {
         let cases = [
             ("{", "the message is not JSON"),
             ("[]", "not a JSON object"),
-            ("{}", "has no type; known types: viewer, onIceCandidate, stop"),
+            (
+                "{}",
+                "has no type; known types: viewer, onIceCandidate, stop",
+            ),
             (r#"{"type":7}"#, "has no type"),
-            (r#"{"type":"presenter"}"#, r#"unknown message type "presenter""#),
-            (r#"{"type":"viewer"}"#, "type viewer needs the field cameraId"),
-            (r#"{"type":"viewer","cameraId":"../../etc","sdpOffer":""}"#, "32 hexadecimal digits"),
-            (r#"{"type":"viewer","cameraId":"56c1cadcf1fa4c6caeba3e2fd85efebf"}"#, "type viewer needs the field sdpOffer"),
-            (r#"{"type":"viewer","cameraId":"56c1cadcf1fa4c6caeba3e2fd85efebf","sdpOffer":3}"#, "sdpOffer, which is missing or not a text"),
-            (r#"{"type":"onIceCandidate"}"#, "type onIceCandidate needs the field candidate"),
-            (r#"{"type":"onIceCandidate","candidate":{"sdpMid":"0"}}"#, "candidate.candidate"),
+            (
+                r#"{"type":"presenter"}"#,
+                r#"unknown message type "presenter""#,
+            ),
+            (
+                r#"{"type":"viewer"}"#,
+                "type viewer needs the field cameraId",
+            ),
+            (
+                r#"{"type":"viewer","cameraId":"../../etc","sdpOffer":""}"#,
+                "32 hexadecimal digits",
+            ),
+            (
+                r#"{"type":"viewer","cameraId":"56c1cadcf1fa4c6caeba3e2fd85efebf"}"#,
+                "type viewer needs the field sdpOffer",
+            ),
+            (
+                r#"{"type":"viewer","cameraId":"56c1cadcf1fa4c6caeba3e2fd85efebf","sdpOffer":3}"#,
+                "sdpOffer, which is missing or not a text",
+            ),
+            (
+                r#"{"type":"onIceCandidate"}"#,
+                "type onIceCandidate needs the field candidate",
+            ),
+            (
+                r#"{"type":"onIceCandidate","candidate":{"sdpMid":"0"}}"#,
+                "candidate.candidate",
+            ),
         ];
         for (text, expected) in cases {
             let message = ClientMessage::parse(text).unwrap_err().to_string();
@@ -216,12 +275,31 @@ mod tests {
     fn long_and_deep_messages_are_refused() {
         let long = format!(r#"{{"type":"stop","x":"{}"}}"#, "x".repeat(MAX_MESSAGE));
         assert_eq!(ClientMessage::parse(&long), Err(MessageError::TooLong));
-        let deep = format!(r#"{{"type":"stop","x":{}{}}}"#, "[".repeat(30_000), "]".repeat(30_000));
-        assert!(matches!(ClientMessage::parse(&deep), Err(MessageError::NotJson(_))));
-        let candidate = format!(r#"{{"type":"onIceCandidate","candidate":{{"candidate":"{}"}}}}"#, "x".repeat(2000));
-        assert_eq!(ClientMessage::parse(&candidate), Err(MessageError::CandidateTooLong));
+        let deep = format!(
+            r#"{{"type":"stop","x":{}{}}}"#,
+            "[".repeat(30_000),
+            "]".repeat(30_000)
+        );
+        assert!(matches!(
+            ClientMessage::parse(&deep),
+            Err(MessageError::NotJson(_))
+        ));
+        let candidate = format!(
+            r#"{{"type":"onIceCandidate","candidate":{{"candidate":"{}"}}}}"#,
+            "x".repeat(2000)
+        );
+        assert_eq!(
+            ClientMessage::parse(&candidate),
+            Err(MessageError::CandidateTooLong)
+        );
         let unknown = format!(r#"{{"type":"{}"}}"#, "x".repeat(5000));
-        assert!(ClientMessage::parse(&unknown).unwrap_err().to_string().len() < 200);
+        assert!(
+            ClientMessage::parse(&unknown)
+                .unwrap_err()
+                .to_string()
+                .len()
+                < 200
+        );
     }
 
     #[test]
@@ -238,14 +316,33 @@ mod tests {
         assert_eq!(json["type"], "viewerResponse");
         assert_eq!(json["sdpAnswer"], "v=0\r\n");
         assert_eq!(json["viewerId"], viewer.to_string());
-        let candidate = Candidate { candidate: "candidate:1".to_owned(), sdp_mid: Some("0".to_owned()), sdp_m_line_index: 0 };
-        let json: Value = serde_json::from_str(&ServerMessage::IceCandidate { candidate }.to_json()).unwrap();
+        let candidate = Candidate {
+            candidate: "candidate:1".to_owned(),
+            sdp_mid: Some("0".to_owned()),
+            sdp_m_line_index: 0,
+        };
+        let json: Value =
+            serde_json::from_str(&ServerMessage::IceCandidate { candidate }.to_json()).unwrap();
         assert_eq!(json["type"], "iceCandidate");
         assert_eq!(json["candidate"]["sdpMLineIndex"], 0);
         assert_eq!(json["candidate"]["sdpMid"], "0");
-        let error = ServerMessage::Error { message: "no".to_owned(), retry: false };
-        assert_eq!(error.to_json(), r#"{"type":"error","message":"no","retry":false}"#);
-        let stopped = ServerMessage::Stopped { reason: "x".to_owned(), state: "stopped", retry: false };
-        assert!(stopped.to_json().starts_with(r#"{"type":"stopped","reason":"x""#));
+        let error = ServerMessage::Error {
+            message: "no".to_owned(),
+            retry: false,
+        };
+        assert_eq!(
+            error.to_json(),
+            r#"{"type":"error","message":"no","retry":false}"#
+        );
+        let stopped = ServerMessage::Stopped {
+            reason: "x".to_owned(),
+            state: "stopped",
+            retry: false,
+        };
+        assert!(
+            stopped
+                .to_json()
+                .starts_with(r#"{"type":"stopped","reason":"x""#)
+        );
     }
 }

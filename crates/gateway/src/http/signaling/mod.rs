@@ -28,7 +28,6 @@ const MAX_FRAME: usize = 4 * message::MAX_MESSAGE;
         (status = 101, description = "the WebSocket is open"),
         (status = 400, description = "no WebSocket handshake", body = ErrorBody),
         (status = 403, description = "a page of a foreign origin", body = ErrorBody),
-        (status = 426, description = "no WebSocket upgrade was asked for", body = ErrorBody),
         (status = 503, description = "too many sockets are open", body = ErrorBody),
     ))]
 pub(super) async fn upgrade(
@@ -42,10 +41,15 @@ pub(super) async fn upgrade(
         Err(rejection) => return refuse(&rejection).into_response(),
     };
     let Ok(permit) = Arc::clone(&http.sockets).try_acquire_owned() else {
-        let message = format!("{MAX_SOCKETS} signaling sockets are open, the most that is served; try again shortly");
+        let message = format!(
+            "{MAX_SOCKETS} signaling sockets are open, the most that is served; try again shortly"
+        );
         return ApiError::new(StatusCode::SERVICE_UNAVAILABLE, message).into_response();
     };
-    let origin = ViewerOrigin { ip, user_agent: user_agent(&headers) };
+    let origin = ViewerOrigin {
+        ip,
+        user_agent: user_agent(&headers),
+    };
     upgrade
         .max_message_size(MAX_FRAME)
         .max_frame_size(MAX_FRAME)
@@ -56,7 +60,9 @@ pub(super) async fn upgrade(
 }
 
 fn refuse(rejection: &WebSocketUpgradeRejection) -> ApiError {
-    let status = rejection.status();
-    let status = if status == StatusCode::METHOD_NOT_ALLOWED { StatusCode::UPGRADE_REQUIRED } else { status };
-    ApiError::new(status, format!("this address speaks WebSocket only: {}", rejection.body_text()))
+    let message = format!(
+        "this address speaks WebSocket only: {}",
+        rejection.body_text()
+    );
+    ApiError::new(rejection.status(), message)
 }

@@ -30,7 +30,10 @@ pub(super) struct Outbox {
 impl Outbox {
     pub(super) fn new(sink: SplitSink<WebSocket, Message>) -> Self {
         let (queue, waiting) = mpsc::channel(MAX_WAITING);
-        Self { queue, writer: tokio::spawn(write_all(sink, waiting)) }
+        Self {
+            queue,
+            writer: tokio::spawn(write_all(sink, waiting)),
+        }
     }
 
     pub(super) fn send(&self, message: &ServerMessage) -> Result<(), NotReading> {
@@ -52,11 +55,17 @@ impl Outbox {
 
     /// Says goodbye, lets what waits go out, and ends the writer.
     pub(super) async fn finish(mut self, code: u16, reason: &'static str) {
-        let frame = CloseFrame { code, reason: reason.into() };
+        let frame = CloseFrame {
+            code,
+            reason: reason.into(),
+        };
         // A full queue means that nobody reads the goodbye either.
         let _ = self.push(Message::Close(Some(frame)));
         drop(self.queue);
-        if tokio::time::timeout(FLUSH_TIMEOUT, &mut self.writer).await.is_err() {
+        if tokio::time::timeout(FLUSH_TIMEOUT, &mut self.writer)
+            .await
+            .is_err()
+        {
             self.writer.abort();
             let _ = self.writer.await;
         }

@@ -112,7 +112,11 @@ impl Session {
     fn on_shutdown(&self) -> Result<(), End> {
         if self.watching.is_some() {
             let reason = "the server is shutting down".to_owned();
-            self.outbox.send(&ServerMessage::Stopped { reason, state: "stopped", retry: true })?;
+            self.outbox.send(&ServerMessage::Stopped {
+                reason,
+                state: "stopped",
+                retry: true,
+            })?;
         }
         Err(End::Shutdown)
     }
@@ -152,18 +156,27 @@ impl Session {
             return Ok(());
         }
         let message = "too many messages in too short a time; the connection is closed".to_owned();
-        self.outbox.send(&ServerMessage::Error { message, retry: true })?;
+        self.outbox.send(&ServerMessage::Error {
+            message,
+            retry: true,
+        })?;
         Err(End::TooFast)
     }
 
     fn refuse(&self, error: &MessageError) -> Result<(), End> {
         let message = error.to_string();
-        Ok(self.outbox.send(&ServerMessage::Error { message, retry: false })?)
+        Ok(self.outbox.send(&ServerMessage::Error {
+            message,
+            retry: false,
+        })?)
     }
 
     fn report(&self, error: ApiError) -> Result<(), End> {
         let retry = error.is_passing();
-        Ok(self.outbox.send(&ServerMessage::Error { message: error.message, retry })?)
+        Ok(self.outbox.send(&ServerMessage::Error {
+            message: error.message,
+            retry,
+        })?)
     }
 
     async fn on_message(&mut self, message: ClientMessage) -> Result<(), End> {
@@ -190,7 +203,10 @@ impl Session {
             .await;
         match joined {
             Ok(joined) => {
-                self.watching = Some(Watching { camera, viewer: joined.viewer });
+                self.watching = Some(Watching {
+                    camera,
+                    viewer: joined.viewer,
+                });
                 self.answer(joined)
             }
             Err(error) => self.report(error.into()),
@@ -206,14 +222,17 @@ impl Session {
             stream_id: joined.stream.stream,
         })?;
         for candidate in candidates {
-            self.outbox.send(&ServerMessage::IceCandidate { candidate })?;
+            self.outbox
+                .send(&ServerMessage::IceCandidate { candidate })?;
         }
         Ok(self.outbox.send(&ServerMessage::state(&joined.stream))?)
     }
 
     async fn add_candidate(&self, candidate: &str) -> Result<(), End> {
         // Candidates of a viewer that was refused or stopped trickle in late: nothing to say about them.
-        let Some(watching) = self.watching else { return Ok(()) };
+        let Some(watching) = self.watching else {
+            return Ok(());
+        };
         let added = self
             .http
             .supervisor
@@ -229,13 +248,24 @@ impl Session {
     }
 
     fn on_event(&mut self, event: Result<SupervisorEvent, RecvError>) -> Result<(), End> {
-        let Some(watching) = self.watching else { return Ok(()) };
+        let Some(watching) = self.watching else {
+            return Ok(());
+        };
         match event {
             Ok(SupervisorEvent::StreamChanged(stream)) if stream.camera == watching.camera => {
                 Ok(self.outbox.send(&ServerMessage::state(&stream))?)
             }
-            Ok(SupervisorEvent::ViewerGone { viewer, reason, .. }) if viewer == watching.viewer => self.on_gone(reason),
-            Ok(SupervisorEvent::StreamChanged(_) | SupervisorEvent::ViewerGone { .. } | SupervisorEvent::CameraChanged(_)) => Ok(()),
+            Ok(SupervisorEvent::ViewerGone {
+                viewer,
+                reason,
+                retry,
+                ..
+            }) if viewer == watching.viewer => self.on_gone(reason, retry),
+            Ok(
+                SupervisorEvent::StreamChanged(_)
+                | SupervisorEvent::ViewerGone { .. }
+                | SupervisorEvent::CameraChanged(_),
+            ) => Ok(()),
             Err(RecvError::Lagged(_)) => self.read_anew(watching),
             Err(RecvError::Closed) => self.on_shutdown(),
         }
@@ -245,7 +275,7 @@ impl Session {
     fn read_anew(&mut self, watching: Watching) -> Result<(), End> {
         let known = self.http.supervisor.viewers(Some(watching.camera));
         if known.iter().all(|viewer| viewer.viewer != watching.viewer) {
-            return self.on_gone("the viewer is no longer known".to_owned());
+            return self.on_gone("the viewer is no longer known".to_owned(), true);
         }
         match self.http.supervisor.stream(watching.camera) {
             Some(stream) => Ok(self.outbox.send(&ServerMessage::state(&stream))?),
@@ -253,12 +283,17 @@ impl Session {
         }
     }
 
-    fn on_gone(&mut self, reason: String) -> Result<(), End> {
-        let Some(watching) = self.watching.take() else { return Ok(()) };
-        let phase = self.http.supervisor.stream(watching.camera).map(|stream| stream.phase);
-        let over = phase.is_none_or(|phase| phase.is_over());
-        let state = phase.map_or("stopped", |phase| phase.as_str());
-        Ok(self.outbox.send(&ServerMessage::Stopped { reason, state, retry: !over })?)
+    fn on_gone(&mut self, reason: String, retry: bool) -> Result<(), End> {
+        let Some(watching) = self.watching.take() else {
+            return Ok(());
+        };
+        let stream = self.http.supervisor.stream(watching.camera);
+        let state = stream.map_or("stopped", |stream| stream.phase.as_str());
+        Ok(self.outbox.send(&ServerMessage::Stopped {
+            reason,
+            state,
+            retry,
+        })?)
     }
 }
 
@@ -270,8 +305,12 @@ fn is_too_long(error: &axum::Error) -> bool {
 
 /// Our candidates, as pages expect them in messages of their own. BUNDLE puts all of them into the first section.
 fn candidates_of(answer: &str) -> Vec<Candidate> {
-    let Ok(document) = Document::parse(answer) else { return Vec::new() };
-    let Some(section) = document.media().first() else { return Vec::new() };
+    let Ok(document) = Document::parse(answer) else {
+        return Vec::new();
+    };
+    let Some(section) = document.media().first() else {
+        return Vec::new();
+    };
     let candidate = |value: &str| Candidate {
         candidate: format!("candidate:{value}"),
         sdp_mid: section.mid().map(str::to_owned),

@@ -57,7 +57,11 @@ impl Fragment {
                 .media()
                 .iter()
                 .any(|media| media.has_flag("end-of-candidates"));
-        Ok(Self { credentials, candidates, ended })
+        Ok(Self {
+            credentials,
+            candidates,
+            ended,
+        })
     }
 }
 
@@ -68,7 +72,10 @@ fn all_candidates(document: &Document) -> impl Iterator<Item = &str> {
 
 /// A candidate may name the credentials it was gathered for; late ones of an earlier ICE session do no good (RFC 8838 §11).
 fn belongs(candidate: &str, credentials: Option<&Credentials>) -> bool {
-    let mut words = candidate.split(' ').skip_while(|word| *word != "ufrag").skip(1);
+    let mut words = candidate
+        .split(' ')
+        .skip_while(|word| *word != "ufrag")
+        .skip(1);
     match (words.next(), credentials) {
         (Some(named), Some(credentials)) => named == credentials.ufrag,
         (Some(_), None) | (None, _) => true,
@@ -78,18 +85,25 @@ fn belongs(candidate: &str, credentials: Option<&Credentials>) -> bool {
 impl Credentials {
     /// Those of the first media section that has any, or of the session.
     pub(super) fn read(document: &Document) -> Result<Option<Self>, FragmentError> {
-        let of_media = document
-            .media()
-            .iter()
-            .find(|media| document.ice_ufrag_of(media).or(document.ice_pwd_of(media)).is_some());
+        let of_media = document.media().iter().find(|media| {
+            document
+                .ice_ufrag_of(media)
+                .or(document.ice_pwd_of(media))
+                .is_some()
+        });
         let (ufrag, pwd) = match of_media {
             Some(media) => (document.ice_ufrag_of(media), document.ice_pwd_of(media)),
             None => (document.ice_ufrag(), document.ice_pwd()),
         };
         match (ufrag, pwd) {
             (None, None) => Ok(None),
-            (Some(ufrag), Some(pwd)) if is_ice_text(ufrag, &UFRAG_LENGTH) && is_ice_text(pwd, &PWD_LENGTH) => {
-                Ok(Some(Self { ufrag: ufrag.to_owned(), pwd: pwd.to_owned() }))
+            (Some(ufrag), Some(pwd))
+                if is_ice_text(ufrag, &UFRAG_LENGTH) && is_ice_text(pwd, &PWD_LENGTH) =>
+            {
+                Ok(Some(Self {
+                    ufrag: ufrag.to_owned(),
+                    pwd: pwd.to_owned(),
+                }))
             }
             (Some(_), Some(_)) => Err(FragmentError::BadCredentials),
             (Some(_), None) | (None, Some(_)) => Err(FragmentError::HalfCredentials),
@@ -98,7 +112,10 @@ impl Credentials {
 }
 
 fn is_ice_text(text: &str, length: &std::ops::RangeInclusive<usize>) -> bool {
-    length.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+' || b == b'/')
+    length.contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'+' || b == b'/')
 }
 
 /// The section of our answer that carries the candidates of all (BUNDLE's tagged section), as far as a fragment repeats it.
@@ -110,15 +127,21 @@ pub(super) struct Tagged {
 
 impl Tagged {
     pub(super) fn of_answer(answer: &str) -> Self {
-        let Ok(document) = Document::parse(answer) else { return Self::default() };
+        let Ok(document) = Document::parse(answer) else {
+            return Self::default();
+        };
         let section = document.media().first().map(|first| {
-            let mut section = MediaSection::new(first.kind_name(), 9, first.proto(), first.formats().take(1));
+            let mut section =
+                MediaSection::new(first.kind_name(), 9, first.proto(), first.formats().take(1));
             if let Some(mid) = first.mid() {
                 section.push_attribute("mid", mid);
             }
             section
         });
-        Self { section, ice_lite: document.has_flag("ice-lite") }
+        Self {
+            section,
+            ice_lite: document.has_flag("ice-lite"),
+        }
     }
 
     /// The fragment that answers an ICE restart.
@@ -159,15 +182,29 @@ mod tests {
 
     #[test]
     fn the_examples_of_rfc_9725_and_of_whep_are_read() {
-        let at_session = format!("a=ice-ufrag:EsAw\r\na=ice-pwd:{PWD}\r\nm=audio 9 RTP/AVP 0\r\na=mid:0\r\na=candidate:{HOST} ufrag EsAw network-id 1\r\na=end-of-candidates\r\n");
-        let at_section = format!("a=group:BUNDLE 0 1\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\na=ice-ufrag:EsAw\r\na=ice-pwd:{PWD}\r\na=candidate:{HOST} ufrag EsAw network-id 1\r\na=end-of-candidates\r\n");
+        let at_session = format!(
+            "a=ice-ufrag:EsAw\r\na=ice-pwd:{PWD}\r\nm=audio 9 RTP/AVP 0\r\na=mid:0\r\na=candidate:{HOST} ufrag EsAw network-id 1\r\na=end-of-candidates\r\n"
+        );
+        let at_section = format!(
+            "a=group:BUNDLE 0 1\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\na=ice-ufrag:EsAw\r\na=ice-pwd:{PWD}\r\na=candidate:{HOST} ufrag EsAw network-id 1\r\na=end-of-candidates\r\n"
+        );
         for text in [at_session, at_section] {
             let fragment = Fragment::parse(&text).unwrap();
-            assert_eq!(fragment.credentials, Some(Credentials { ufrag: "EsAw".to_owned(), pwd: PWD.to_owned() }));
-            assert_eq!(fragment.candidates, [format!("candidate:{HOST} ufrag EsAw network-id 1")]);
+            assert_eq!(
+                fragment.credentials,
+                Some(Credentials {
+                    ufrag: "EsAw".to_owned(),
+                    pwd: PWD.to_owned()
+                })
+            );
+            assert_eq!(
+                fragment.candidates,
+                [format!("candidate:{HOST} ufrag EsAw network-id 1")]
+            );
             assert!(fragment.ended);
         }
-        let restart = Fragment::parse("a=ice-ufrag:ysXw\r\na=ice-pwd:vw5LmwG4y/e6dPP/zAP9Gp5k\r\n").unwrap();
+        let restart =
+            Fragment::parse("a=ice-ufrag:ysXw\r\na=ice-pwd:vw5LmwG4y/e6dPP/zAP9Gp5k\r\n").unwrap();
         assert_eq!(restart.credentials.unwrap().ufrag, "ysXw");
         assert_eq!((restart.candidates.len(), restart.ended), (0, false));
     }
@@ -178,23 +215,43 @@ mod tests {
             ("nonsense", "cannot be read"),
             ("m=audio\r\n", "cannot be read"),
             ("a=ice-ufrag:EsAw\r\n", "one of them is missing"),
-            ("m=audio 9 RTP/AVP 0\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\n", "one of them is missing"),
-            ("a=ice-ufrag:Es\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\n", "4 to 256"),
+            (
+                "m=audio 9 RTP/AVP 0\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\n",
+                "one of them is missing",
+            ),
+            (
+                "a=ice-ufrag:Es\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\n",
+                "4 to 256",
+            ),
             ("a=ice-ufrag:EsAw\r\na=ice-pwd:short\r\n", "22 to 256"),
-            ("a=ice-ufrag:Es:w\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\n", "4 to 256"),
+            (
+                "a=ice-ufrag:Es:w\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\n",
+                "4 to 256",
+            ),
         ];
         for (text, expected) in cases {
             let message = Fragment::parse(text).unwrap_err().to_string();
             assert!(message.contains(expected), "{text:?} gave {message}");
         }
-        let many = format!("m=audio 9 RTP/AVP 0\r\n{}", format!("a=candidate:{HOST}\r\n").repeat(MAX_CANDIDATES + 1));
-        assert_eq!(Fragment::parse(&many), Err(FragmentError::TooManyCandidates));
+        let many = format!(
+            "m=audio 9 RTP/AVP 0\r\n{}",
+            format!("a=candidate:{HOST}\r\n").repeat(MAX_CANDIDATES + 1)
+        );
+        assert_eq!(
+            Fragment::parse(&many),
+            Err(FragmentError::TooManyCandidates)
+        );
     }
 
     #[test]
     fn candidates_of_other_credentials_are_left_out() {
-        let text = format!("a=ice-ufrag:EsAw\r\na=ice-pwd:{PWD}\r\nm=audio 9 RTP/AVP 0\r\na=candidate:{HOST} ufrag OLDX\r\na=candidate:{HOST}\r\n");
-        assert_eq!(Fragment::parse(&text).unwrap().candidates, [format!("candidate:{HOST}")]);
+        let text = format!(
+            "a=ice-ufrag:EsAw\r\na=ice-pwd:{PWD}\r\nm=audio 9 RTP/AVP 0\r\na=candidate:{HOST} ufrag OLDX\r\na=candidate:{HOST}\r\n"
+        );
+        assert_eq!(
+            Fragment::parse(&text).unwrap().candidates,
+            [format!("candidate:{HOST}")]
+        );
     }
 
     #[test]

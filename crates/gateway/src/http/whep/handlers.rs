@@ -4,17 +4,20 @@ use apiary_media::engine::EngineError;
 use apiary_wire::id::{CameraId, ViewerId};
 use apiary_wire::sdp::Document;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{FromRequestParts, State};
 use axum::http::header::{ALLOW, CONTENT_TYPE, ETAG, HeaderName, IF_MATCH, LOCATION};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
 use tokio::sync::Mutex;
 
 use super::fragment::{Credentials, Fragment, Tagged};
 use super::sessions::{IceSession, WhepSession, new_tag};
 use crate::http::error::{ApiError, ErrorBody};
-use crate::http::extract::{BoundedBytes, CameraPath, Peer, accepts, media_type, unsupported_media_type, user_agent};
+use crate::http::extract::{
+    BoundedBytes, CameraPath, PathParameters, Peer, accepts, media_type, unsupported_media_type,
+    user_agent,
+};
 use crate::http::state::HttpState;
 use crate::supervisor::ViewerOrigin;
 
@@ -23,11 +26,22 @@ const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
-/// The parts of a session URL. The camera is checked like everywhere.
-#[derive(Deserialize)]
+/// The parts of a session URL.
 pub(in crate::http) struct SessionPath {
-    camera_id: String,
-    session: String,
+    camera: CameraId,
+    token: String,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for SessionPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let parameters = PathParameters::from_request_parts(parts, state).await?;
+        Ok(Self {
+            camera: parameters.get("camera_id").parse()?,
+            token: parameters.get("session").to_owned(),
+        })
+    }
 }
 
 /// Starts watching: takes the player's SDP offer and answers it. An idle camera is started.
@@ -57,19 +71,25 @@ pub(in crate::http) async fn create(
         return Err(ApiError::new(StatusCode::NOT_ACCEPTABLE, message));
     }
     let offer = text(body)?;
-    let document = Document::parse(&offer).map_err(|error| ApiError::bad_request(format!("the offer cannot be used: {error}")))?;
-    let remote = Credentials::read(&document).map_err(|error| ApiError::bad_request(format!("the offer cannot be used: {error}")))?;
-    let origin = ViewerOrigin { ip, user_agent: user_agent(&headers) };
-    let joined = http
-        .supervisor
-        .join(camera, offer, origin)
-        .await?;
+    let document = Document::parse(&offer)
+        .map_err(|error| ApiError::bad_request(format!("the offer cannot be used: {error}")))?;
+    let remote = Credentials::read(&document)
+        .map_err(|error| ApiError::bad_request(format!("the offer cannot be used: {error}")))?;
+    let origin = ViewerOrigin {
+        ip,
+        user_agent: user_agent(&headers),
+    };
+    let joined = http.supervisor.join(camera, offer, origin).await?;
     let tag = new_tag();
     let tagged = Tagged::of_answer(&joined.answer);
     let session = http.whep.add(WhepSession {
         camera,
         viewer: joined.viewer,
-        ice: Mutex::new(IceSession { tag: tag.clone(), remote, tagged }),
+        ice: Mutex::new(IceSession {
+            tag: tag.clone(),
+            remote,
+            tagged,
+        }),
     });
     forget_if_gone(&http, camera, joined.viewer);
     let headers = [
@@ -110,18 +130,19 @@ fn forget_if_gone(http: &HttpState, camera: CameraId, viewer: ViewerId) {
     ))]
 pub(in crate::http) async fn change(
     State(http): State<HttpState>,
-    Path(path): Path<SessionPath>,
+    path: SessionPath,
     headers: HeaderMap,
     BoundedBytes(body): BoundedBytes,
 ) -> Result<Response, ApiError> {
     let session = http
         .whep
-        .find(path.camera_id.parse()?, &path.session)
+        .find(path.camera, &path.token)
         .ok_or_else(no_session)?;
     require_type(&headers, FRAGMENT)?;
     let mut ice = session.ice.lock().await;
     let precondition = Precondition::read(&headers, &ice.tag)?;
-    let fragment = Fragment::parse(&text(body)?).map_err(|error| ApiError::bad_request(error.to_string()))?;
+    let fragment =
+        Fragment::parse(&text(body)?).map_err(|error| ApiError::bad_request(error.to_string()))?;
     // RFC 8840 would have foreign credentials ignored; WHEP takes them for a restart, whatever the precondition.
     match &fragment.credentials {
         Some(credentials) if ice.remote.as_ref() != Some(credentials) => {
@@ -132,14 +153,19 @@ pub(in crate::http) async fn change(
         None => match precondition {
             Precondition::ThisSession => trickle(&http, &session, fragment).await,
             Precondition::Any => {
-                let message = "If-Match: * asks for an ICE restart, which needs ice-ufrag and ice-pwd";
+                let message =
+                    "If-Match: * asks for an ICE restart, which needs ice-ufrag and ice-pwd";
                 Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, message))
             }
         },
     }
 }
 
-async fn trickle(http: &HttpState, session: &WhepSession, fragment: Fragment) -> Result<Response, ApiError> {
+async fn trickle(
+    http: &HttpState,
+    session: &WhepSession,
+    fragment: Fragment,
+) -> Result<Response, ApiError> {
     add_candidates(http, session, fragment).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
@@ -163,12 +189,22 @@ async fn restart(
 }
 
 /// Candidates that cannot be used are dropped in silence, as WHEP asks.
-async fn add_candidates(http: &HttpState, session: &WhepSession, fragment: Fragment) -> Result<(), ApiError> {
+async fn add_candidates(
+    http: &HttpState,
+    session: &WhepSession,
+    fragment: Fragment,
+) -> Result<(), ApiError> {
     let end = fragment.ended.then(String::new);
     for candidate in fragment.candidates.into_iter().chain(end) {
-        match http.supervisor.add_candidate(session.viewer, &candidate).await {
+        match http
+            .supervisor
+            .add_candidate(session.viewer, &candidate)
+            .await
+        {
             Ok(()) => {}
-            Err(EngineError::Candidate(reason)) => tracing::debug!(viewer = %session.viewer, reason, "candidate dropped"),
+            Err(EngineError::Candidate(reason)) => {
+                tracing::debug!(viewer = %session.viewer, reason, "candidate dropped")
+            }
             Err(EngineError::UnknownViewer(_)) => return Err(no_session()),
             Err(error) => return Err(error.into()),
         }
@@ -187,10 +223,13 @@ async fn add_candidates(http: &HttpState, session: &WhepSession, fragment: Fragm
         (status = 400, description = "no camera id", body = ErrorBody),
         (status = 404, description = "no such session", body = ErrorBody),
     ))]
-pub(in crate::http) async fn remove(State(http): State<HttpState>, Path(path): Path<SessionPath>) -> Result<StatusCode, ApiError> {
+pub(in crate::http) async fn remove(
+    State(http): State<HttpState>,
+    path: SessionPath,
+) -> Result<StatusCode, ApiError> {
     let session = http
         .whep
-        .remove(path.camera_id.parse()?, &path.session)
+        .remove(path.camera, &path.token)
         .ok_or_else(no_session)?;
     http.supervisor.leave(session.viewer).await;
     Ok(StatusCode::OK)
@@ -218,9 +257,12 @@ pub(in crate::http) async fn endpoint(CameraPath(_camera): CameraPath) -> Status
         (status = 400, description = "no camera id", body = ErrorBody),
         (status = 404, description = "no such session", body = ErrorBody),
     ))]
-pub(in crate::http) async fn resource(State(http): State<HttpState>, Path(path): Path<SessionPath>) -> Result<StatusCode, ApiError> {
+pub(in crate::http) async fn resource(
+    State(http): State<HttpState>,
+    path: SessionPath,
+) -> Result<StatusCode, ApiError> {
     http.whep
-        .find(path.camera_id.parse()?, &path.session)
+        .find(path.camera, &path.token)
         .map(|_| StatusCode::NO_CONTENT)
         .ok_or_else(no_session)
 }
@@ -246,7 +288,10 @@ pub(in crate::http) async fn endpoint_options() -> Response {
     responses((status = 204, description = "Allow and Accept-Patch say it")))]
 pub(in crate::http) async fn resource_options() -> Response {
     let headers = [
-        (ALLOW, HeaderValue::from_static("DELETE, GET, HEAD, OPTIONS, PATCH")),
+        (
+            ALLOW,
+            HeaderValue::from_static("DELETE, GET, HEAD, OPTIONS, PATCH"),
+        ),
         (ACCEPT_PATCH, HeaderValue::from_static(FRAGMENT)),
     ];
     (StatusCode::NO_CONTENT, headers).into_response()
@@ -255,7 +300,10 @@ pub(in crate::http) async fn resource_options() -> Response {
 fn require_type(headers: &HeaderMap, wanted: &'static str) -> Result<(), ApiError> {
     match media_type(headers) {
         Some(given) if given == wanted => Ok(()),
-        given => Err(unsupported_media_type(given.as_deref().unwrap_or("of no stated type"), wanted)),
+        given => Err(unsupported_media_type(
+            given.as_deref().unwrap_or("of no stated type"),
+            wanted,
+        )),
     }
 }
 
@@ -265,7 +313,9 @@ fn text(body: Bytes) -> Result<String, ApiError> {
 
 /// One that never was, one that is over, and one of somebody else look the same.
 fn no_session() -> ApiError {
-    ApiError::not_found("there is no such WHEP session, or it is over; POST an offer to the endpoint for a new one")
+    ApiError::not_found(
+        "there is no such WHEP session, or it is over; POST an offer to the endpoint for a new one",
+    )
 }
 
 /// What the `If-Match` header asks (RFC 9110 §13.1.1).
@@ -281,7 +331,8 @@ impl Precondition {
     fn read(headers: &HeaderMap, current: &str) -> Result<Self, ApiError> {
         let mut given = headers.get_all(IF_MATCH).iter().peekable();
         if given.peek().is_none() {
-            let message = "PATCH needs an If-Match header with the session's entity tag, or * to restart ICE";
+            let message =
+                "PATCH needs an If-Match header with the session's entity tag, or * to restart ICE";
             return Err(ApiError::new(StatusCode::PRECONDITION_REQUIRED, message));
         }
         let tags: Vec<&str> = given
@@ -316,11 +367,18 @@ mod tests {
         };
         assert_eq!(read(&["\"now\""]), Ok(Precondition::ThisSession));
         assert_eq!(read(&["\"other\", \"now\""]), Ok(Precondition::ThisSession));
-        assert_eq!(read(&["\"other\"", "\"now\""]), Ok(Precondition::ThisSession));
+        assert_eq!(
+            read(&["\"other\"", "\"now\""]),
+            Ok(Precondition::ThisSession)
+        );
         assert_eq!(read(&["*"]), Ok(Precondition::Any));
         assert_eq!(read(&["\"*\""]), Ok(Precondition::Any));
         assert_eq!(read(&["\"old\""]), Err(412));
-        assert_eq!(read(&["W/\"now\""]), Err(412), "weak tags never match strongly");
+        assert_eq!(
+            read(&["W/\"now\""]),
+            Err(412),
+            "weak tags never match strongly"
+        );
         assert_eq!(read(&["now"]), Err(412));
         assert_eq!(read(&[""]), Err(412));
         assert_eq!(read(&[]), Err(428));

@@ -7,7 +7,8 @@ mod handlers;
 mod sessions;
 
 pub(super) use handlers::{
-    __path_change, __path_create, __path_endpoint, __path_endpoint_options, __path_remove, __path_resource, __path_resource_options,
-    change, create, endpoint, endpoint_options, remove, resource, resource_options,
+    __path_change, __path_create, __path_endpoint, __path_endpoint_options, __path_remove,
+    __path_resource, __path_resource_options, change, create, endpoint, endpoint_options, remove,
+    resource, resource_options,
 };
 pub(super) use sessions::{WhepSessions, forget_gone_viewers};

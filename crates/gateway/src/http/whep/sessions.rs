@@ -83,7 +83,9 @@ pub(in crate::http) async fn forget_gone_viewers(http: HttpState) {
             event = events.recv() => event,
         };
         match event {
-            Ok(SupervisorEvent::ViewerGone { viewer, .. }) => http.whep.keep_only(|kept| kept != viewer),
+            Ok(SupervisorEvent::ViewerGone { viewer, .. }) => {
+                http.whep.keep_only(|kept| kept != viewer)
+            }
             Ok(SupervisorEvent::StreamChanged(_) | SupervisorEvent::CameraChanged(_)) => {}
             Err(RecvError::Lagged(_)) => {
                 let known = http.supervisor.viewers(None);
@@ -103,10 +105,12 @@ pub(super) fn new_tag() -> String {
 fn random_hex(octets: usize) -> String {
     let mut bytes = vec![0; octets];
     rand::rng().fill_bytes(&mut bytes);
-    bytes.iter().fold(String::with_capacity(2 * octets), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(2 * octets), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 #[cfg(test)]
@@ -118,7 +122,11 @@ mod tests {
         WhepSession {
             camera: camera.parse().unwrap(),
             viewer: ViewerId(Uuid::new_v4()),
-            ice: tokio::sync::Mutex::new(IceSession { tag: new_tag(), remote: None, tagged: Tagged::default() }),
+            ice: tokio::sync::Mutex::new(IceSession {
+                tag: new_tag(),
+                remote: None,
+                tagged: Tagged::default(),
+            }),
         }
     }
 
@@ -135,7 +143,10 @@ mod tests {
         assert_eq!(token.len(), 2 * TOKEN_OCTETS);
         assert_ne!(token, other);
         let (one, two) = (ONE.parse().unwrap(), TWO.parse().unwrap());
-        assert_eq!(sessions.find(one, &token).map(|found| found.viewer), Some(viewer));
+        assert_eq!(
+            sessions.find(one, &token).map(|found| found.viewer),
+            Some(viewer)
+        );
         assert!(sessions.find(two, &token).is_none());
         assert!(sessions.find(one, &viewer.to_string()).is_none());
         assert!(sessions.find(one, "").is_none());

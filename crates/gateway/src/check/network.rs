@@ -1,0 +1,70 @@
+//! Do the addresses that cameras and browsers are told make sense?
+
+use std::net::{IpAddr, UdpSocket};
+
+use super::Report;
+use crate::config::Config;
+
+pub(super) fn examine(config: &Config, report: &mut Report) {
+    let local = config.network.local_ip;
+    if UdpSocket::bind((local, 0)).is_err() {
+        report.problem(
+            "network.local_ip",
+            format!(
+                "{local} is none of this machine's addresses: cameras would send elsewhere. Use one that `ip address` lists; \
+                 only in a container whose ports are forwarded is it right"
+            ),
+        );
+    } else if local.is_loopback() {
+        report.note(
+            "network.local_ip",
+            "media is for this machine only. For cameras on the network set network.local_ip to this machine's address",
+        );
+    } else {
+        report.good(
+            "network.local_ip",
+            format!("cameras at home are told to send to {local}"),
+        );
+    }
+    external(config, report);
+    reach(config, report);
+}
+
+fn external(config: &Config, report: &mut Report) {
+    let Some(external) = config.network.external_ip else {
+        return;
+    };
+    let (first, last) = (config.ingest.ports.start(), config.ingest.ports.end());
+    let udp = config.media.udp_port;
+    let last_udp = usize::from(udp) + config.media.workers - 1;
+    report.note(
+        "network.external_ip",
+        format!(
+            "cannot be tried from inside. The router of {external} must forward UDP {udp}-{last_udp} for viewers, and \
+             UDP {first}-{last} for cameras elsewhere, to {}",
+            config.network.local_ip
+        ),
+    );
+}
+
+/// Media open to the network with a page that is not, or the reverse, is rarely meant.
+fn reach(config: &Config, report: &mut Report) {
+    let is_open = |ip: IpAddr| !ip.is_loopback();
+    let page_open = config
+        .http
+        .listen
+        .iter()
+        .any(|address| is_open(address.ip()));
+    if page_open && !is_open(config.media.bind) {
+        report.problem(
+            "media.bind",
+            "others reach the page, but not the pictures; use 0.0.0.0, or leave it out",
+        );
+    }
+    if page_open {
+        report.note(
+            "http.listen",
+            "there are no accounts in this version: everyone who reaches it can watch",
+        );
+    }
+}

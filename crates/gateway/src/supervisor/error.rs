@@ -1,0 +1,52 @@
+//! Why the supervisor cannot do what was asked.
+
+use apiary_media::engine::EngineError;
+use apiary_wire::id::CameraId;
+use apiary_wire::units::Bitrate;
+
+use super::snapshot::StreamSnapshot;
+
+/// Why a stream does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// One stream a camera: this is it.
+    #[error("camera {} is streaming already, as session {}", .0.camera, .0.session_id)]
+    AlreadyRunning(Box<StreamSnapshot>),
+    /// The bitrate bounds that were asked for contradict each other.
+    #[error(
+        "the bitrate bounds make no sense: the minimum ({} kbit/s) must be above zero and at most the maximum ({} kbit/s)",
+        .min.as_kbps(),
+        .max.as_kbps()
+    )]
+    BadBounds {
+        /// The minimum that would hold.
+        min: Bitrate,
+        /// The maximum that would hold.
+        max: Bitrate,
+    },
+    /// The media engine has no room for it.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The program ends.
+    #[error("the server is shutting down")]
+    ShuttingDown,
+}
+
+/// Why a viewer cannot watch.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinError {
+    /// The camera was idle and cannot be started.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The media engine refuses: the offer, or one viewer more.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+/// The camera has no stream that could be stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("camera {camera} has no stream")]
+pub struct NoStream {
+    /// The camera.
+    pub camera: CameraId,
+}

@@ -1,0 +1,450 @@
+//! The handle through which everybody else starts, stops and watches streams.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use apiary_core::lifecycle::{Input, Lifecycle, Phase, StopReason};
+use apiary_media::engine::{BitrateBounds, EngineError, IceParameters, JoinRequest};
+use apiary_store::{StoreError, ViewerSession, Write};
+use apiary_wire::id::{CameraId, StreamId, ViewerId};
+use apiary_wire::units::Bitrate;
+use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
+use jiff::Timestamp;
+use tokio::sync::{broadcast, oneshot};
+use tokio::time::timeout;
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use super::error::{JoinError, NoStream, StartError};
+use super::session::{Order, Session};
+use super::shared::{Shared, SupervisorParts};
+use super::snapshot::{CameraSnapshot, Gone, StreamSnapshot, SupervisorEvent, ViewerSnapshot};
+use super::stream_task::{self, Opened, StreamTask};
+use super::streams::{Claim, StreamLink};
+use super::viewers::Viewer;
+
+/// Longest that a stop, or a start behind a stop, waits for the end of the stream.
+const STOP_WAIT: Duration = Duration::from_secs(5);
+/// How often a join begins anew when the stream under it ends.
+const JOIN_ATTEMPTS: usize = 3;
+/// Longest text of a browser's name for itself that is kept.
+const USER_AGENT_LIMIT: usize = 256;
+/// Time for all streams to stop at the end of the program.
+const SHUTDOWN_STREAMS: Duration = Duration::from_millis(3500);
+/// Time for the other tasks, which have nothing to wait for.
+const SHUTDOWN_TASKS: Duration = Duration::from_millis(500);
+
+/// What a start may ask for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StartOptions {
+    /// The camera is never asked for less; within the configured bounds.
+    pub min_bitrate: Option<Bitrate>,
+    /// The camera is never asked for more; within the configured bounds.
+    pub max_bitrate: Option<Bitrate>,
+    /// Who asks: decides which address the camera is told to send to.
+    pub requester: Option<IpAddr>,
+}
+
+/// Where a viewer comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ViewerOrigin {
+    /// Its address, as seen here.
+    pub ip: Option<IpAddr>,
+    /// What its browser calls itself.
+    pub user_agent: Option<String>,
+}
+
+/// A viewer that was taken in.
+#[derive(Clone, Debug)]
+pub struct JoinedStream {
+    /// Its name from now on.
+    pub viewer: ViewerId,
+    /// What it watches.
+    pub stream: StreamSnapshot,
+    /// The SDP answer to its offer.
+    pub answer: String,
+}
+
+/// The handle; clones are the same supervisor.
+#[derive(Clone)]
+pub struct Supervisor {
+    shared: Arc<Shared>,
+}
+
+impl Supervisor {
+    /// Starts the supervisor: cameras become known again, and what a crash left running is stopped.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn start_up(parts: SupervisorParts) -> Result<Self, StoreError> {
+        let shared = Shared::start(parts).await?;
+        Ok(Self { shared })
+    }
+
+    /// Starts a camera's stream; done as soon as its leg is open and the camera is being told.
+    ///
+    /// # Errors
+    /// When it runs already, the bounds contradict each other or the engine has no room.
+    pub async fn start(
+        &self,
+        camera: CameraId,
+        options: StartOptions,
+    ) -> Result<StreamSnapshot, StartError> {
+        let bitrate = bounds(self.shared.bitrate(), options)?;
+        let order = Order {
+            camera,
+            stream: StreamId(Uuid::new_v4()),
+            advertised: self.shared.config.advertised_address(options.requester),
+            bitrate,
+        };
+        loop {
+            if self.shared.stopping.is_cancelled() {
+                return Err(StartError::ShuttingDown);
+            }
+            match self.claim(order) {
+                Claim::New(opened) => {
+                    let heard = self.shared.cameras.asked_for(camera, Timestamp::now());
+                    self.shared.on_heard(heard);
+                    // The task answers first of all; without an answer it panicked.
+                    return match opened.await {
+                        Ok(opened) => opened.map_err(StartError::Engine),
+                        Err(_) => Err(StartError::Engine(EngineError::WorkerLost)),
+                    };
+                }
+                Claim::Running(link) => {
+                    return Err(StartError::AlreadyRunning(Box::new(link.current())));
+                }
+                Claim::Ending(link) => {
+                    if timeout(STOP_WAIT, link.wait_for(is_over)).await.is_err() {
+                        return Err(StartError::AlreadyRunning(Box::new(link.current())));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes the camera's slot and starts the task, with nothing awaited between.
+    fn claim(&self, order: Order) -> Claim<oneshot::Receiver<Result<StreamSnapshot, EngineError>>> {
+        let claim = self.shared.streams.claim(order.camera, |counters| {
+            let mut first = Some(order.stream);
+            let fresh = move || first.take().unwrap_or_else(|| StreamId(Uuid::new_v4()));
+            let lifecycle = Lifecycle::new(self.shared.rules(), fresh);
+            let interval = self.shared.config.mqtt.keepalive_interval;
+            let session = Session::new(order, interval, Timestamp::now());
+            let (link, inbox) = StreamLink::new(session.begin(&lifecycle, counters));
+            (Arc::clone(&link), (link, inbox, lifecycle, session))
+        });
+        match claim {
+            Claim::Running(link) => Claim::Running(link),
+            Claim::Ending(link) => Claim::Ending(link),
+            Claim::New((link, inbox, lifecycle, session)) => {
+                let (opened, wait): (Opened, _) = oneshot::channel();
+                let span = tracing::info_span!("stream", camera = %order.camera, session = session.session_id);
+                let task = StreamTask {
+                    shared: Arc::clone(&self.shared),
+                    link,
+                    inbox,
+                    lifecycle,
+                    session,
+                    opened: Some(opened),
+                    backlog: VecDeque::new(),
+                    in_flight: FuturesUnordered::new(),
+                };
+                self.shared.spawn(stream_task::keep(task).instrument(span));
+                Claim::New(wait)
+            }
+        }
+    }
+
+    /// Stops a camera's stream; done when the camera was told and the leg is closed.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub async fn stop(&self, camera: CameraId) -> Result<StreamSnapshot, NoStream> {
+        let link = self
+            .shared
+            .streams
+            .running(camera)
+            .ok_or(NoStream { camera })?;
+        self.shared.streams.count_stop(camera);
+        Ok(stop(&link, StopReason::Asked).await)
+    }
+
+    /// The streams that run, those that are being stopped included.
+    pub fn streams(&self) -> Vec<StreamSnapshot> {
+        let mut streams: Vec<_> = self
+            .shared
+            .streams
+            .all_running()
+            .iter()
+            .map(|link| link.current())
+            .collect();
+        streams.sort_by_key(|stream| (stream.started_at, stream.camera));
+        streams
+    }
+
+    /// The camera's stream that runs, or the last that did.
+    pub fn stream(&self, camera: CameraId) -> Option<StreamSnapshot> {
+        self.shared.streams.last(camera)
+    }
+
+    /// Who watches one camera, or any, in the order of arrival.
+    pub fn viewers(&self, camera: Option<CameraId>) -> Vec<ViewerSnapshot> {
+        let viewers = self.shared.viewers.list(camera);
+        viewers
+            .into_iter()
+            .filter_map(|viewer| self.viewer(viewer))
+            .collect()
+    }
+
+    fn viewer(&self, viewer: Viewer) -> Option<ViewerSnapshot> {
+        let stream = self.shared.streams.last(viewer.camera)?;
+        Some(ViewerSnapshot {
+            viewer: viewer.session.viewer,
+            camera: viewer.camera,
+            stream: stream.stream,
+            created_at: viewer.session.connected_at,
+            webrtc_endpoint_id: viewer.session.webrtc_endpoint_id.unwrap_or_default(),
+            connected: viewer.connected,
+        })
+    }
+
+    /// All cameras that are known, by id.
+    pub fn cameras(&self) -> Vec<CameraSnapshot> {
+        self.shared.cameras.all()
+    }
+
+    /// What changes from now on. A subscriber that lags must read the state anew.
+    pub fn events(&self) -> broadcast::Receiver<SupervisorEvent> {
+        self.shared.subscribe()
+    }
+
+    /// Takes a viewer in; starts its camera if that is idle. Does not wait for the camera's RTP.
+    ///
+    /// # Errors
+    /// When the camera cannot be started, or the engine refuses the offer or one viewer more.
+    pub async fn join(
+        &self,
+        camera: CameraId,
+        offer: String,
+        from: ViewerOrigin,
+    ) -> Result<JoinedStream, JoinError> {
+        let (this, (answer, wait)) = (self.clone(), oneshot::channel());
+        // A task of its own: who asks may vanish at any point, and nothing may be left half done then.
+        self.shared.spawn(async move {
+            let joined = this.join_or_start(camera, &offer, &from).await;
+            if let Err(Ok(unwanted)) = answer.send(joined) {
+                this.leave(unwanted.viewer).await;
+            }
+        });
+        match wait.await {
+            Ok(joined) => joined,
+            // The task panicked, or the program ends.
+            Err(_) => Err(JoinError::Engine(EngineError::Closed)),
+        }
+    }
+
+    async fn join_or_start(
+        &self,
+        camera: CameraId,
+        offer: &str,
+        from: &ViewerOrigin,
+    ) -> Result<JoinedStream, JoinError> {
+        let mut attempts = 0;
+        loop {
+            let found = self.find_or_start(camera, from.ip).await?;
+            let joined = self.join_stream(&found.link, offer, from).await;
+            attempts += 1;
+            match joined {
+                // It ended between the finding and the joining.
+                Err(EngineError::UnknownStream(_)) if attempts < JOIN_ATTEMPTS => {}
+                Err(error) => {
+                    if found.started_here && self.shared.viewers.count(camera) == 0 {
+                        // Nobody came of it: no reason to keep the camera sending until the idle timeout.
+                        found.link.ask(stop_input(StopReason::Idle)).await;
+                    }
+                    return Err(error.into());
+                }
+                Ok(joined) => return Ok(joined),
+            }
+        }
+    }
+
+    /// A stream of the camera whose leg is open.
+    async fn find_or_start(
+        &self,
+        camera: CameraId,
+        ip: Option<IpAddr>,
+    ) -> Result<Found, StartError> {
+        let mut started_here = false;
+        loop {
+            if let Some(link) = self.shared.streams.running(camera)
+                && link.phase() != Phase::Stopping
+            {
+                let opened = |stream: &StreamSnapshot| stream.pipeline_id.is_some();
+                let settled = link
+                    .wait_for(|stream| opened(stream) || is_ending(stream))
+                    .await;
+                if opened(&settled) && !is_ending(&settled) {
+                    return Ok(Found { link, started_here });
+                }
+            }
+            let options = StartOptions {
+                requester: ip,
+                ..StartOptions::default()
+            };
+            match self.start(camera, options).await {
+                Ok(_) => started_here = true,
+                Err(StartError::AlreadyRunning(stream)) if !is_ending(&stream) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn join_stream(
+        &self,
+        link: &StreamLink,
+        offer: &str,
+        from: &ViewerOrigin,
+    ) -> Result<JoinedStream, EngineError> {
+        let (camera, viewer) = (link.camera, ViewerId(Uuid::new_v4()));
+        let session = ViewerSession {
+            viewer,
+            session_id: link.snapshot.borrow().session_id.clone(),
+            webrtc_endpoint_id: None,
+            user_agent: from
+                .user_agent
+                .as_ref()
+                .map(|name| name.chars().take(USER_AGENT_LIMIT).collect()),
+            ip_address: from.ip.map(|ip| ip.to_string()),
+            connected_at: Timestamp::now(),
+            disconnected_at: None,
+        };
+        // Counted before it is in: the stream must not become idle under it.
+        self.shared.viewers.add(camera, session);
+        link.viewers_changed.notify_one();
+        let request = JoinRequest {
+            camera,
+            viewer,
+            offer: offer.to_owned(),
+        };
+        match self.shared.engine.join(request).await {
+            Ok(joined) => {
+                let endpoint = joined.webrtc_endpoint_id;
+                let Some(known) = self.shared.viewers.joined(viewer, endpoint) else {
+                    return Err(EngineError::UnknownStream(camera)); // gone again already
+                };
+                self.shared
+                    .writer
+                    .write(Write::ViewerSession(known.session));
+                link.viewers_changed.notify_one();
+                tracing::info!(%camera, %viewer, "viewer joined");
+                let mut stream = link.current();
+                stream.viewer_count = self.shared.viewers.count(camera);
+                Ok(JoinedStream {
+                    viewer,
+                    stream,
+                    answer: joined.answer,
+                })
+            }
+            Err(error) => {
+                self.shared.viewers.remove(viewer, Timestamp::now());
+                link.viewers_changed.notify_one();
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes a trickled candidate (`candidate:…`); the empty text ends the candidates.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownViewer`], or [`EngineError::Candidate`].
+    pub async fn add_candidate(
+        &self,
+        viewer: ViewerId,
+        candidate: &str,
+    ) -> Result<(), EngineError> {
+        self.shared.engine.add_candidate(viewer, candidate).await
+    }
+
+    /// Restarts ICE with the viewer's new credentials.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownViewer`], or what is wrong with the credentials.
+    pub async fn restart_ice(
+        &self,
+        viewer: ViewerId,
+        ufrag: &str,
+        pwd: &str,
+    ) -> Result<IceParameters, EngineError> {
+        self.shared.engine.restart_ice(viewer, ufrag, pwd).await
+    }
+
+    /// Lets a viewer go. Letting go of one that is gone is fine.
+    pub async fn leave(&self, viewer: ViewerId) {
+        self.shared.forget_viewer(viewer, &Gone::LEFT);
+        if let Err(error) = self.shared.engine.leave(viewer).await {
+            tracing::debug!(%viewer, %error, "the engine could not let a viewer go");
+        }
+    }
+
+    /// Stops all streams (cameras and viewers are told), then ends the tasks. Takes 4 s at most.
+    pub async fn shutdown(&self) {
+        self.shared.stopping.cancel();
+        let links = self.shared.streams.all_running();
+        let stops = links.iter().map(|link| stop(link, StopReason::Shutdown));
+        if timeout(SHUTDOWN_STREAMS, join_all(stops)).await.is_err() {
+            tracing::warn!("some streams did not stop in time");
+        }
+        // The last goodbyes of the engine reach the viewers' pages before the dispatcher ends.
+        self.shared.settle_engine_events().await;
+        self.shared.ended.cancel();
+        self.shared.join_all(SHUTDOWN_TASKS).await;
+    }
+}
+
+struct Found {
+    link: Arc<StreamLink>,
+    /// The stream was started for this viewer.
+    started_here: bool,
+}
+
+fn stop_input(reason: StopReason) -> Input {
+    Input::StopAsked { reason }
+}
+
+async fn stop(link: &StreamLink, reason: StopReason) -> StreamSnapshot {
+    let stopped = async {
+        link.ask(stop_input(reason)).await;
+        link.wait_for(is_over).await
+    };
+    match timeout(STOP_WAIT, stopped).await {
+        Ok(stream) => stream,
+        Err(_) => link.current(),
+    }
+}
+
+fn is_over(stream: &StreamSnapshot) -> bool {
+    stream.phase.is_over()
+}
+
+fn is_ending(stream: &StreamSnapshot) -> bool {
+    is_over(stream) || stream.phase == Phase::Stopping
+}
+
+/// What was asked for, within what is configured.
+fn bounds(configured: BitrateBounds, options: StartOptions) -> Result<BitrateBounds, StartError> {
+    let max = options.max_bitrate.unwrap_or(configured.max);
+    // A maximum below the configured minimum alone is no contradiction.
+    let min = options.min_bitrate.unwrap_or(configured.min.min(max));
+    if min.as_bps() == 0 || min > max {
+        return Err(StartError::BadBounds { min, max });
+    }
+    Ok(BitrateBounds {
+        min: min.clamp(configured.min, configured.max),
+        max: max.clamp(configured.min, configured.max),
+    })
+}

@@ -1,0 +1,228 @@
+//! What the supervisor's handle and its tasks share.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use apiary_core::lifecycle::Rules;
+use apiary_media::engine::{BitrateBounds, MediaEngine};
+use apiary_store::{Store, StoreError, StoreWriter, Write};
+use apiary_wire::id::{CameraId, ViewerId};
+use jiff::Timestamp;
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::cameras::{Cameras, Heard};
+use super::commands::CameraCommands;
+use super::dispatch::{Dispatcher, FENCES, Fence};
+use super::orphans::{self, Orphans};
+use super::snapshot::{Gone, SupervisorEvent};
+use super::streams::Streams;
+use super::viewers::Viewers;
+use crate::config::Config;
+use crate::config::values::BrokerTarget;
+
+/// Events that may wait for a slow subscriber before the oldest are lost to it.
+pub const EVENT_QUEUE: usize = 1024;
+/// Longest that a stream waits for the engine's earlier events.
+const FENCE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What the supervisor works with.
+pub struct SupervisorParts {
+    /// Timeouts, bounds and addresses.
+    pub config: Arc<Config>,
+    /// Moves the pictures.
+    pub engine: Arc<dyn MediaEngine>,
+    /// The way to the cameras.
+    pub commands: Arc<dyn CameraCommands>,
+    /// Read once, at the start.
+    pub store: Arc<dyn Store>,
+    /// Written from then on.
+    pub writer: StoreWriter,
+}
+
+pub(super) struct Shared {
+    pub(super) config: Arc<Config>,
+    pub(super) engine: Arc<dyn MediaEngine>,
+    pub(super) commands: Arc<dyn CameraCommands>,
+    pub(super) writer: StoreWriter,
+    pub(super) streams: Streams,
+    pub(super) viewers: Viewers,
+    pub(super) cameras: Cameras,
+    pub(super) orphans: Orphans,
+    /// No stream starts any more.
+    pub(super) stopping: CancellationToken,
+    /// All streams are over; the other tasks end.
+    pub(super) ended: CancellationToken,
+    channels: Channels,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+struct Channels {
+    events: broadcast::Sender<SupervisorEvent>,
+    fences: mpsc::Sender<Fence>,
+}
+
+impl Shared {
+    /// Reads what was kept, closes what a crash left open, and starts the tasks.
+    pub(super) async fn start(parts: SupervisorParts) -> Result<Arc<Self>, StoreError> {
+        let SupervisorParts {
+            config,
+            engine,
+            commands,
+            store,
+            writer,
+        } = parts;
+        let interrupted = store.interrupt_open_sessions(Timestamp::now()).await?;
+        if !interrupted.is_empty() {
+            tracing::warn!(
+                streams = interrupted.len(),
+                "the program did not end properly the last time; closing what it left open"
+            );
+        }
+        let embedded = matches!(config.mqtt.broker, BrokerTarget::Embedded);
+        let cameras = Cameras::load(store.cameras().await?, embedded);
+        let (fences, waiting_fences) = mpsc::channel(FENCES);
+        let shared = Arc::new(Self {
+            config,
+            engine,
+            commands,
+            writer,
+            streams: Streams::default(),
+            viewers: Viewers::default(),
+            cameras,
+            orphans: Orphans::new(&interrupted),
+            stopping: CancellationToken::new(),
+            ended: CancellationToken::new(),
+            channels: Channels {
+                events: broadcast::Sender::new(EVENT_QUEUE),
+                fences,
+            },
+            tasks: Mutex::default(),
+        });
+        let dispatcher = Dispatcher {
+            engine: shared.engine.events(),
+            cameras: shared.commands.events(),
+            fences: waiting_fences,
+            shared: Arc::clone(&shared),
+        };
+        shared.spawn(dispatcher.keep());
+        let (ended, stopping_orphans) =
+            (shared.ended.clone(), orphans::stop_all(Arc::clone(&shared)));
+        shared.spawn(async move {
+            tokio::select! {
+                () = ended.cancelled() => {}
+                () = stopping_orphans => {}
+            }
+        });
+        Ok(shared)
+    }
+
+    pub(super) fn rules(&self) -> Rules {
+        let stream = &self.config.stream;
+        Rules {
+            start_timeout: stream.start_timeout,
+            idle_timeout: stream.idle_timeout,
+            keepalive_interval: self.config.mqtt.keepalive_interval,
+            replay_after: stream.replay_timeout,
+            replay_pause_max: stream.replay_backoff_max,
+        }
+    }
+
+    pub(super) fn bitrate(&self) -> BitrateBounds {
+        BitrateBounds {
+            min: self.config.media.min_bitrate,
+            max: self.config.media.max_bitrate,
+        }
+    }
+
+    pub(super) fn subscribe(&self) -> broadcast::Receiver<SupervisorEvent> {
+        self.channels.events.subscribe()
+    }
+
+    pub(super) fn tell(&self, event: SupervisorEvent) {
+        // Without subscribers nobody misses it.
+        let _ = self.channels.events.send(event);
+    }
+
+    pub(super) fn on_heard(&self, heard: Heard) {
+        if let Some(row) = heard.row {
+            self.writer.write(Write::Camera(row));
+        }
+        if let Some(changed) = heard.changed {
+            self.tell(SupervisorEvent::CameraChanged(changed));
+        }
+    }
+
+    /// A viewer is gone: everybody who needs to know is told, once.
+    pub(super) fn forget_viewer(&self, viewer: ViewerId, why: &Gone) {
+        let Some(gone) = self.viewers.remove(viewer, Timestamp::now()) else {
+            return;
+        };
+        let camera = gone.camera;
+        if gone.session.webrtc_endpoint_id.is_some() {
+            self.writer.write(Write::ViewerSession(gone.session));
+        }
+        self.viewers_changed(camera);
+        self.tell(SupervisorEvent::ViewerGone {
+            viewer,
+            camera,
+            reason: why.text.to_owned(),
+            retry: why.retry,
+        });
+    }
+
+    pub(super) fn viewers_changed(&self, camera: CameraId) {
+        if let Some(link) = self.streams.running(camera) {
+            link.viewers_changed.notify_one();
+        }
+    }
+
+    /// Returns once all events that the engine has given so far are handed over.
+    pub(super) async fn settle_engine_events(&self) {
+        let (fence, settled) = oneshot::channel();
+        let wait = async {
+            if self.channels.fences.send(fence).await.is_ok() {
+                let _ = settled.await;
+            }
+        };
+        if timeout(FENCE_TIMEOUT, wait).await.is_err() {
+            tracing::warn!("the engine's events are handed over slowly");
+        }
+    }
+
+    /// Starts a task that [`Shared::join_all`] awaits.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those that have ended are let go of here, so that they do not pile up.
+        while let Some(ended) = tasks.try_join_next() {
+            log_panic(ended);
+        }
+        tasks.spawn(task);
+    }
+
+    /// Awaits all tasks, then aborts those that take longer than `patience`.
+    pub(super) async fn join_all(&self, patience: Duration) {
+        let mut tasks =
+            std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        let all = async {
+            while let Some(ended) = tasks.join_next().await {
+                log_panic(ended);
+            }
+        };
+        if timeout(patience, all).await.is_err() {
+            tracing::warn!(
+                tasks = tasks.len(),
+                "some tasks did not end in time and are aborted"
+            );
+            tasks.shutdown().await;
+        }
+    }
+}
+
+fn log_panic(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a task of the supervisor failed");
+    }
+}

@@ -1,0 +1,160 @@
+//! The table of viewers, those who are joining included.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use apiary_store::ViewerSession;
+use apiary_wire::id::{CameraId, ViewerId};
+use jiff::Timestamp;
+
+/// Someone who watches, or is about to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Viewer {
+    pub(super) camera: CameraId,
+    /// The order of arrival.
+    pub(super) number: u64,
+    pub(super) connected: bool,
+    /// The row in the store; its endpoint is missing while joining.
+    pub(super) session: ViewerSession,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Viewers(Mutex<Table>);
+
+#[derive(Debug, Default)]
+struct Table {
+    viewers: HashMap<ViewerId, Viewer>,
+    of_camera: HashMap<CameraId, Vec<ViewerId>>,
+    arrived: u64,
+}
+
+impl Viewers {
+    /// Adds one that is joining.
+    pub(super) fn add(&self, camera: CameraId, session: ViewerSession) {
+        let mut table = self.lock();
+        table.arrived += 1;
+        let viewer = Viewer {
+            camera,
+            number: table.arrived,
+            connected: false,
+            session,
+        };
+        let id = viewer.session.viewer;
+        table.of_camera.entry(camera).or_default().push(id);
+        table.viewers.insert(id, viewer);
+    }
+
+    /// Notes the engine's name of its leg; `None` if it is gone already.
+    pub(super) fn joined(&self, viewer: ViewerId, endpoint: String) -> Option<Viewer> {
+        let mut table = self.lock();
+        let found = table.viewers.get_mut(&viewer)?;
+        found.session.webrtc_endpoint_id = Some(endpoint);
+        Some(found.clone())
+    }
+
+    pub(super) fn connected(&self, viewer: ViewerId) {
+        if let Some(found) = self.lock().viewers.get_mut(&viewer) {
+            found.connected = true;
+        }
+    }
+
+    /// Takes it out, if it is there, with the time of its end.
+    pub(super) fn remove(&self, viewer: ViewerId, now: Timestamp) -> Option<Viewer> {
+        let mut table = self.lock();
+        let mut removed = table.viewers.remove(&viewer)?;
+        if let Some(others) = table.of_camera.get_mut(&removed.camera) {
+            others.retain(|other| *other != viewer);
+            if others.is_empty() {
+                table.of_camera.remove(&removed.camera);
+            }
+        }
+        removed.session.disconnected_at = Some(now);
+        Some(removed)
+    }
+
+    pub(super) fn count(&self, camera: CameraId) -> usize {
+        self.lock().of_camera.get(&camera).map_or(0, Vec::len)
+    }
+
+    /// The name of the first viewer's leg.
+    pub(super) fn first_endpoint(&self, camera: CameraId) -> Option<String> {
+        let table = self.lock();
+        table.of_camera.get(&camera)?.iter().find_map(|viewer| {
+            table
+                .viewers
+                .get(viewer)?
+                .session
+                .webrtc_endpoint_id
+                .clone()
+        })
+    }
+
+    /// Those of one camera, or all, in the order of arrival.
+    pub(super) fn list(&self, camera: Option<CameraId>) -> Vec<Viewer> {
+        let table = self.lock();
+        let mut viewers: Vec<Viewer> = match camera {
+            Some(camera) => table
+                .of_camera
+                .get(&camera)
+                .into_iter()
+                .flatten()
+                .filter_map(|viewer| table.viewers.get(viewer).cloned())
+                .collect(),
+            None => table.viewers.values().cloned().collect(),
+        };
+        viewers.sort_by_key(|viewer| viewer.number);
+        viewers
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        // Both maps are changed without anything between that could panic.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    fn camera(number: u8) -> CameraId {
+        CameraId::from_bytes([number; 16])
+    }
+
+    fn session(number: u8) -> ViewerSession {
+        ViewerSession {
+            viewer: ViewerId(Uuid::from_bytes([number; 16])),
+            session_id: "s".to_owned(),
+            webrtc_endpoint_id: None,
+            user_agent: None,
+            ip_address: None,
+            connected_at: Timestamp::UNIX_EPOCH,
+            disconnected_at: None,
+        }
+    }
+
+    #[test]
+    fn viewers_are_counted_by_camera_and_removed_once() {
+        let viewers = Viewers::default();
+        for number in 1..=3 {
+            viewers.add(camera(1), session(number));
+        }
+        viewers.add(camera(2), session(4));
+        assert_eq!((viewers.count(camera(1)), viewers.count(camera(2))), (3, 1));
+        let first = session(1).viewer;
+        assert_eq!(viewers.first_endpoint(camera(1)), None);
+        viewers.joined(session(2).viewer, "two".to_owned());
+        viewers.joined(first, "one".to_owned());
+        assert_eq!(viewers.first_endpoint(camera(1)).as_deref(), Some("one"));
+        let now = Timestamp::UNIX_EPOCH;
+        assert!(viewers.remove(first, now).is_some());
+        assert!(viewers.remove(first, now).is_none());
+        assert_eq!(viewers.first_endpoint(camera(1)).as_deref(), Some("two"));
+        assert_eq!(viewers.joined(first, "late".to_owned()), None);
+        assert_eq!(viewers.list(None).len(), 3);
+        assert_eq!(viewers.list(Some(camera(1))).len(), 2);
+        viewers.remove(session(4).viewer, now);
+        assert_eq!(viewers.count(camera(2)), 0);
+        assert!(viewers.lock().of_camera.get(&camera(2)).is_none());
+    }
+}
