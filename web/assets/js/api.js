@@ -7,7 +7,7 @@
  *   error_message: string | null, bitrate_kbps: number | null, frames_per_second: number | null
  * }} Stream
  * @typedef {{
- *   camera_id: string, online: boolean | null, last_seen: string | null, firmware: string | null,
+ *   camera_id: string, name: string | null, online: boolean | null, last_seen: string | null, firmware: string | null,
  *   stream: Stream | null
  * }} Camera
  * @typedef {{cameras: Camera[], count: number, broker_connected: boolean}} CameraList

@@ -14,6 +14,7 @@
  */
 import { Signaling, signalingUrl } from './signaling.js';
 import { takeSample } from './stats.js';
+import { sentence } from './words.js';
 
 /** The wait before each further attempt; the last one repeats. */
 const BACKOFF_MS = [400, 1000, 2000, 4000, 8000, 15000];
@@ -166,8 +167,8 @@ export class Player extends EventTarget {
 
   /** @param {Ending} ending */
   #onEnded(ending) {
-    this.#log(ending.text, 'bad');
     if (ending.final) {
+      this.#log(ending.text, ending.failed ? 'bad' : '');
       this.#wanted = false;
       this.#leave();
       this.#become(ending.failed ? 'failed' : 'stopped', ending.text);
@@ -274,7 +275,7 @@ class Attempt {
   }
 
   get alive() {
-    return !this.#closed && this.#signaling.open && !['failed', 'closed'].includes(this.#connection.connectionState);
+    return !this.#closed && !this.#signaling.lost && !['failed', 'closed'].includes(this.#connection.connectionState);
   }
 
   /** The server says that the camera sends. */
@@ -408,14 +409,4 @@ class Attempt {
     this.close();
     this.#handler.ended(ending);
   }
-}
-
-/**
- * The text as a sentence: a capital at its start and a full stop at its end.
- * @param {string} text
- */
-export function sentence(text) {
-  const trimmed = text.trim();
-  if (!trimmed) return '';
-  return trimmed[0]?.toUpperCase() + trimmed.slice(1) + (/[.!?…]$/.test(trimmed) ? '' : '.');
 }

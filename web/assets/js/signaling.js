@@ -50,6 +50,11 @@ export class Signaling {
     return this.#socket.readyState === WebSocket.OPEN;
   }
 
+  /** It was open, or tried to be, and is no more: a browser that slept may say so before it fires any event. */
+  get lost() {
+    return this.#socket.readyState >= WebSocket.CLOSING;
+  }
+
   close() {
     clearTimeout(this.#timer);
     this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;

@@ -6,7 +6,7 @@
  */
 import { startStream, stopStream } from './api.js';
 import { Player } from './player.js';
-import { ago, bitrate, cameraName, cameraState, counted } from './words.js';
+import { ago, bitrate, cameraName, cameraState, counted, sentence } from './words.js';
 
 /** A picture that went out of sight is let go after this long, so that scrolling does not stop and start it. */
 const LINGER_MS = 4000;
@@ -41,10 +41,9 @@ export class Tile {
     const copy = /** @type {DocumentFragment} */ (template.content.cloneNode(true));
     this.element = /** @type {HTMLElement} */ (copy.firstElementChild);
     this.element.dataset.camera = id;
-    const name = cameraName(id);
-    this.#text('.name', name);
     this.#find('.name').title = id;
-    this.#label(name);
+    this.#find('.start').addEventListener('click', () => void this.#start());
+    this.#find('.stop').addEventListener('click', () => void this.#stop());
     this.#player = new Player(id, /** @type {HTMLVideoElement} */ (this.#find('video')));
     this.#player.addEventListener('phase', () => this.#onPhase());
     this.#player.addEventListener('sample', () => this.#render());
@@ -128,6 +127,7 @@ export class Tile {
     const camera = this.#camera;
     if (!camera) return;
     const words = cameraState(camera);
+    this.#rename(cameraName(this.#id, camera.name));
     const running = this.#running || camera.stream?.state === 'stopping';
     this.element.dataset.state = camera.stream?.state ?? 'idle';
     this.element.dataset.phase = this.#player.phase;
@@ -139,7 +139,7 @@ export class Tile {
     this.#renderVeil(words.text);
     const problem = this.#problem || (camera.stream?.state === 'error' ? camera.stream.error_message ?? '' : '');
     this.#find('.problem').hidden = problem === '';
-    this.#text('.problem', problem);
+    this.#text('.problem', sentence(problem));
   }
 
   /** @param {string} state */
@@ -158,24 +158,23 @@ export class Tile {
       if (!camera.online) return `Last seen ${ago(camera.last_seen)}`;
       return camera.firmware ? `Firmware ${camera.firmware}` : 'Online';
     }
-    const facts = [counted(stream.viewer_count, 'viewer'), bitrate(stream.bitrate_kbps)];
+    const facts = [counted(stream.viewer_count, 'viewer')];
+    if (stream.bitrate_kbps) facts.push(bitrate(stream.bitrate_kbps));
     const sample = this.#player.sample;
     if (sample && sample.height > 0) facts.push(`${sample.width} × ${sample.height}`);
     return facts.join(' · ');
   }
 
   /** @param {string} name */
-  #label(name) {
+  #rename(name) {
+    if (this.#find('.name').textContent === name) return;
     const watch = /** @type {HTMLAnchorElement} */ (this.#find('.watch'));
     watch.href = `/viewer?camera=${encodeURIComponent(this.#id)}`;
     watch.setAttribute('aria-label', `Watch ${name}`);
     this.#find('video').setAttribute('aria-label', `Live picture of ${name}`);
-    const start = this.#find('.start');
-    const stop = this.#find('.stop');
-    start.setAttribute('aria-label', `Start ${name}`);
-    stop.setAttribute('aria-label', `Stop ${name}`);
-    start.addEventListener('click', () => void this.#start());
-    stop.addEventListener('click', () => void this.#stop());
+    this.#find('.start').setAttribute('aria-label', `Start ${name}`);
+    this.#find('.stop').setAttribute('aria-label', `Stop ${name}`);
+    this.#text('.name', name);
   }
 
   /**

@@ -6,9 +6,12 @@
  * @typedef {'good' | 'wait' | 'bad' | 'idle'} Tone
  */
 
-/** @param {string} cameraId */
-export function cameraName(cameraId) {
-  return `Camera ${cameraId.slice(0, 8)}`;
+/**
+ * @param {string} cameraId
+ * @param {string | null} [name] what its owner calls it
+ */
+export function cameraName(cameraId, name) {
+  return name || `Camera ${cameraId.slice(0, 8)}`;
 }
 
 /**
@@ -71,4 +74,14 @@ export function ago(timestamp) {
 /** @param {string} state an `RTCIceConnectionState` */
 export function iceState(state) {
   return { new: 'New', checking: 'Checking', connected: 'Connected', completed: 'Connected', disconnected: 'Disconnected', failed: 'Failed', closed: 'Closed' }[state] ?? state;
+}
+
+/**
+ * The text as a sentence: a capital at its start and a full stop at its end.
+ * @param {string} text
+ */
+export function sentence(text) {
+  const trimmed = text.trim();
+  if (!trimmed) return '';
+  return trimmed[0]?.toUpperCase() + trimmed.slice(1) + (/[.!?…]$/.test(trimmed) ? '' : '.');
 }
