@@ -2,7 +2,9 @@
 //! Input: packets of a control byte (bit 0 marker, bit 1 next timestamp, bits 2 and 3 sequence step), a length
 //! byte and a payload.
 
-use apiary_wire::h264::{AccessUnit, Depacketizer, MAX_ACCESS_UNIT_LEN, Packetizer, nal_units};
+use apiary_wire::h264::{
+    AccessUnit, Depacketizer, MAX_ACCESS_UNIT_LEN, Packetizer, inspect, nal_units,
+};
 
 pub(crate) fn check(data: &[u8]) {
     let mut depacketizer = Depacketizer::new();
@@ -25,7 +27,10 @@ fn check_unit(unit: &AccessUnit) {
     let units: Vec<u8> = nal_units(&with_start)
         .flat_map(|nal| [&[0, 0, 0, 1], nal].concat())
         .collect();
-    if !unit.is_idr || units != with_start {
+    // A start code inside of a NAL unit, which no encoder makes, splits it in two of any kind.
+    let well_formed =
+        nal_units(&with_start).all(|nal| !matches!(nal[0] & 0x1f, 24 | 28) && inspect(nal).is_ok());
+    if !unit.is_idr || units != with_start || !well_formed {
         return;
     }
     let mut depacketizer = Depacketizer::new();

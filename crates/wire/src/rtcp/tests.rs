@@ -263,6 +263,10 @@ fn h19_lengths_counts_and_padding_that_lie_are_typed_errors() {
         malformed(b"\x8f\xce\x00\x04\0\0\0\x01\0\0\0\0REMB\xff\0\0\x01"),
         "count of REMB sources"
     );
+    assert_eq!(
+        malformed(b"\x8f\xce\x00\x05\0\0\0\x01\0\0\0\0REMB\0\0\0\x01more"),
+        "count of REMB sources"
+    );
     for (padding, ok) in [
         (0, false),
         (3, false),
