@@ -1,0 +1,244 @@
+//! The wiring of the program: every part is started, given what it needs, and ended in order.
+//!
+//! Each level below owns one thing: it starts it, runs what needs it, and ends it, whether that went well or not. So the
+//! order of the ending is the order of the starting backwards: pages and streams, database writer, MQTT, engine, database.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use apiary_media::engine::MediaEngine;
+use apiary_store::{SqliteStore, Store, StoreError, StoreWriter};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, MqttConfig};
+use crate::http::{HttpParts, HttpServer};
+use crate::mqtt::{Mqtt, MqttStartError};
+use crate::supervisor::{Supervisor, SupervisorParts};
+
+/// Name of the database inside `data.dir`.
+pub const DATABASE: &str = "apiary.db";
+/// Time for the last rows to be written.
+const WRITER_PATIENCE: Duration = Duration::from_millis(500);
+/// Time for the MQTT client, the broker and the engine to end, each.
+const PART_PATIENCE: Duration = Duration::from_millis(700);
+
+/// Where the program listens once it runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ready {
+    /// Pages, API, WHEP and signaling.
+    pub http: Vec<SocketAddr>,
+    /// Signaling alone.
+    pub signaling: Vec<SocketAddr>,
+    /// The embedded broker, where there is one.
+    pub broker: Option<SocketAddr>,
+}
+
+/// Why the program cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// An address cannot be listened on.
+    #[error("{key}: cannot listen on {address}: {}", remedy(.source))]
+    Listen {
+        /// The key that names the address.
+        key: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The database cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The broker or the client of it cannot start.
+    #[error(transparent)]
+    Mqtt(#[from] MqttStartError),
+    /// There is no media engine.
+    #[error("no media engine")]
+    Engine,
+}
+
+fn remedy(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::AddrInUse {
+        "another program uses that port; stop it, or choose another port"
+    } else if error.kind() == io::ErrorKind::PermissionDenied {
+        "this user may not use that port; choose one above 1023"
+    } else if error.kind() == io::ErrorKind::AddrNotAvailable {
+        "this machine does not have that address; use one of its own, or 0.0.0.0 for all"
+    } else {
+        "the system refuses it"
+    }
+}
+
+/// Runs the program until `shutdown`, then ends it within 5 s. `ready` is told once everything listens.
+///
+/// # Errors
+/// When a part cannot start; the text says which setting to change.
+pub async fn run(
+    config: Config,
+    shutdown: CancellationToken,
+    ready: oneshot::Sender<Ready>,
+) -> Result<(), AppError> {
+    let listeners = Listeners::bind(&config).await?;
+    let store = Arc::new(SqliteStore::open(&database(&config)).await?);
+    let app = App {
+        config: Arc::new(config),
+        store: Arc::clone(&store) as Arc<dyn Store>,
+        shutdown,
+    };
+    let ended = app.with_engine(listeners, ready).await;
+    store.close().await;
+    ended
+}
+
+/// The database file of a configuration.
+pub fn database(config: &Config) -> PathBuf {
+    config.data.dir.join(DATABASE)
+}
+
+/// What all levels need.
+struct App {
+    config: Arc<Config>,
+    store: Arc<dyn Store>,
+    shutdown: CancellationToken,
+}
+
+impl App {
+    async fn with_engine(
+        &self,
+        listeners: Listeners,
+        ready: oneshot::Sender<Ready>,
+    ) -> Result<(), AppError> {
+        let engine = start_engine(&self.config)?;
+        let ended = self.with_mqtt(Arc::clone(&engine), listeners, ready).await;
+        in_time("the media engine", engine.shutdown()).await;
+        ended
+    }
+
+    async fn with_mqtt(
+        &self,
+        engine: Arc<dyn MediaEngine>,
+        listeners: Listeners,
+        ready: oneshot::Sender<Ready>,
+    ) -> Result<(), AppError> {
+        let mqtt_config: &MqttConfig = &self.config.mqtt;
+        let mqtt = Mqtt::start(mqtt_config).await?;
+        let ended = self
+            .with_store_writer(&mqtt, engine, listeners, ready)
+            .await;
+        in_time("MQTT", mqtt.shutdown()).await;
+        ended
+    }
+
+    async fn with_store_writer(
+        &self,
+        mqtt: &Mqtt,
+        engine: Arc<dyn MediaEngine>,
+        listeners: Listeners,
+        ready: oneshot::Sender<Ready>,
+    ) -> Result<(), AppError> {
+        let (writer, task) = StoreWriter::spawn(Arc::clone(&self.store));
+        let parts = SupervisorParts {
+            config: Arc::clone(&self.config),
+            engine: Arc::clone(&engine),
+            commands: Arc::new(mqtt.control.clone()),
+            store: Arc::clone(&self.store),
+            writer,
+        };
+        let ended = match Supervisor::start_up(parts).await {
+            Ok(supervisor) => {
+                let addresses = listeners.addresses(mqtt);
+                let http = HttpParts {
+                    supervisor: supervisor.clone(),
+                    engine,
+                    broker: mqtt.control.broker(),
+                    cors_origins: self.config.http.cors_origins.clone(),
+                };
+                let server = HttpServer::start(http, listeners.http, listeners.signaling);
+                self.serve(addresses, ready).await;
+                // Pages are told by both: that the server goes, and that their stream does.
+                tokio::join!(server.shutdown(), supervisor.shutdown());
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        };
+        task.shutdown(WRITER_PATIENCE).await;
+        ended
+    }
+
+    async fn serve(&self, addresses: Ready, ready: oneshot::Sender<Ready>) {
+        tracing::info!(
+            http = ?addresses.http,
+            signaling = ?addresses.signaling,
+            broker = ?addresses.broker,
+            "ready"
+        );
+        // Who started the program may not be interested.
+        let _ = ready.send(addresses);
+        self.shutdown.cancelled().await;
+        tracing::info!("shutting down");
+    }
+}
+
+async fn in_time(what: &'static str, ending: impl Future<Output = ()>) {
+    if timeout(PART_PATIENCE, ending).await.is_err() {
+        tracing::warn!("{what} did not end in time");
+    }
+}
+
+fn start_engine(_config: &Config) -> Result<Arc<dyn MediaEngine>, AppError> {
+    Err(AppError::Engine)
+}
+
+/// The sockets of the HTTP side, bound before anything else is started.
+struct Listeners {
+    http: Vec<TcpListener>,
+    signaling: Vec<TcpListener>,
+}
+
+impl Listeners {
+    async fn bind(config: &Config) -> Result<Self, AppError> {
+        Ok(Self {
+            http: bind_all("http.listen", &config.http.listen).await?,
+            signaling: bind_all("signaling.listen", &config.signaling.listen).await?,
+        })
+    }
+
+    fn addresses(&self, mqtt: &Mqtt) -> Ready {
+        let bound = |listeners: &[TcpListener]| {
+            listeners
+                .iter()
+                .filter_map(|listener| listener.local_addr().ok())
+                .collect()
+        };
+        Ready {
+            http: bound(&self.http),
+            signaling: bound(&self.signaling),
+            broker: mqtt.broker.as_ref().map(|broker| broker.address()),
+        }
+    }
+}
+
+async fn bind_all(
+    key: &'static str,
+    addresses: &[SocketAddr],
+) -> Result<Vec<TcpListener>, AppError> {
+    let mut listeners = Vec::with_capacity(addresses.len());
+    for address in addresses {
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|source| AppError::Listen {
+                key,
+                address: *address,
+                source,
+            })?;
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
