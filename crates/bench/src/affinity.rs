@@ -1,0 +1,32 @@
+//! Which CPU a thread runs on.
+
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
+
+use crate::error::BenchError;
+
+const THIS_THREAD: Pid = Pid::from_raw(0);
+
+/// Binds this thread, and what it starts from now on, to one CPU; without one nothing changes.
+pub(crate) fn pin(cpu: Option<usize>) -> Result<(), BenchError> {
+    let Some(cpu) = cpu else {
+        return Ok(());
+    };
+    let mut set = CpuSet::new();
+    set.set(cpu).map_err(BenchError::sys("use that CPU"))?;
+    sched_setaffinity(THIS_THREAD, &set).map_err(BenchError::sys("bind a thread to its CPU"))
+}
+
+/// Runs `start` bound to `cpu`, so that a process started in it inherits the binding from its first
+/// instruction on, and returns to the CPUs of before.
+pub(crate) fn while_pinned<T>(
+    cpu: Option<usize>,
+    start: impl FnOnce() -> T,
+) -> Result<T, BenchError> {
+    let before = sched_getaffinity(THIS_THREAD).map_err(BenchError::sys("read the CPUs in use"))?;
+    pin(cpu)?;
+    let started = start();
+    sched_setaffinity(THIS_THREAD, &before)
+        .map_err(BenchError::sys("return to the CPUs of before"))?;
+    Ok(started)
+}
