@@ -57,7 +57,7 @@ enum Command {
         when told to, and obeys the firmware's rules: no stream without keepalives and bandwidth feedback. Faults can \
         be switched on one by one.\n\nExample, against `apiary serve` on this machine:\n  apiary simulate --cameras 3",
         after_long_help = simulate::faults_help())]
-    Simulate(simulate::Options),
+    Simulate(Box<simulate::Options>),
     /// Look for what is wrong, and say how to mend it
     #[command(
         long_about = "Looks at everything a start depends on, without starting anything: the settings, whether ports are \
@@ -74,7 +74,7 @@ pub fn run(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Demo(options) => demo::run(options),
         Command::Serve(options) => serve::run(&options),
-        Command::Simulate(options) => simulate::run(options),
+        Command::Simulate(options) => simulate::run(&options),
         Command::Check(options) => check::run(&options),
         Command::Openapi => openapi::run(),
     }

@@ -202,7 +202,7 @@ impl Options {
     }
 }
 
-pub(super) fn run(options: Options) -> ExitCode {
+pub(super) fn run(options: &Options) -> ExitCode {
     let broker = match options.broker.broker() {
         Ok(broker) => broker,
         Err(cause) => {
