@@ -120,9 +120,8 @@ impl CameraHandle {
     ) -> Result<CameraState, WaitTimeout> {
         let mut watch = self.watch();
         let reached = tokio::time::timeout(limit, watch.wait_for(wanted)).await;
-        match reached {
-            Ok(Ok(state)) => return Ok(state.clone()),
-            Ok(Err(_)) | Err(_) => {}
+        if let Ok(Ok(state)) = reached {
+            return Ok(state.clone());
         }
         Err(WaitTimeout {
             camera: self.id(),

@@ -117,9 +117,8 @@ impl CameraTask {
                 loop {
                     tokio::select! {
                         polled = &mut poll => break Ok(polled),
-                        ended = self.next_stimulus(&mut session) => match ended {
-                            Some(ended) => break Err(ended),
-                            None => {}
+                        ended = self.next_stimulus(&mut session) => if let Some(ended) = ended {
+                            break Err(ended);
                         },
                     }
                 }

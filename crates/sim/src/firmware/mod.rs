@@ -7,6 +7,8 @@
 mod history;
 mod rules;
 mod run;
+#[cfg(test)]
+mod tests;
 mod track;
 
 use std::collections::VecDeque;
@@ -113,7 +115,7 @@ enum Phase {
         stream: StreamId,
         reason: StopReason,
         sent: Sent,
-        feedback: Feedback,
+        feedback: Box<Feedback>,
     },
 }
 
@@ -213,7 +215,7 @@ impl Firmware {
     pub(crate) fn handle_power_off(&mut self, now: Instant) {
         self.transition_to_stopped(now, StopReason::PowerOff);
         self.mode = Mode::Armed;
-        self.settings = Box::default();
+        *self.settings = Settings::default();
         self.commands = 0;
     }
 
@@ -255,7 +257,7 @@ impl Firmware {
                     reason: *reason,
                 },
                 *sent,
-                *feedback,
+                **feedback,
             ),
         };
         CameraState {
@@ -332,7 +334,7 @@ impl Firmware {
             stream,
             reason,
             sent,
-            feedback,
+            feedback: Box::new(feedback),
         };
         self.outputs.push_back(Output::Stop);
     }
