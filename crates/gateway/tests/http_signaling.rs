@@ -276,33 +276,6 @@ async fn h26_a_flood_of_messages_ends_its_own_connection_only() {
 }
 
 #[tokio::test]
-async fn a_page_that_does_not_read_delays_nobody() {
-    let gateway = Gateway::start().await;
-    let mut deaf = gateway.socket().await;
-    deaf.say(&viewer(CAMERA)).await;
-    deaf.hear_type("viewerResponse").await;
-    let mut page = gateway.socket().await;
-    page.say(&viewer(CAMERA)).await;
-    page.hear_type("viewerResponse").await;
-    gateway.rtp_started(CAMERA).await;
-    // Many more changes than any queue holds; the first page reads none of them.
-    for _ in 0..200 {
-        let path = format!("/whep/{CAMERA}");
-        let answer = gateway
-            .request("POST", &path)
-            .header("content-type", "application/sdp")
-            .body(OFFER)
-            .send()
-            .await
-            .unwrap();
-        let session = answer.headers()["location"].to_str().unwrap().to_owned();
-        gateway.request("DELETE", &session).send().await.unwrap();
-    }
-    while page.hear_type("state").await["state"] != "active" {}
-    gateway.stop().await;
-}
-
-#[tokio::test]
 async fn h03_sockets_of_foreign_pages_are_refused_before_the_upgrade() {
     let gateway = Gateway::start().await;
     for address in [gateway.http, gateway.signaling] {

@@ -45,7 +45,8 @@ void poll();
 async function poll() {
   clearTimeout(pollTimer);
   try {
-    show(await listCameras());
+    const asked = performance.now();
+    show(await listCameras(), asked);
   } catch (error) {
     notify(error instanceof ApiError ? `${error.message} Trying again…` : String(error), true);
   }
@@ -53,8 +54,11 @@ async function poll() {
   if (document.visibilityState === 'visible') pollTimer = window.setTimeout(() => void poll(), POLL_EVERY_MS);
 }
 
-/** @param {import('./api.js').CameraList} list */
-function show(list) {
+/**
+ * @param {import('./api.js').CameraList} list
+ * @param {number} asked when it was asked for
+ */
+function show(list, asked) {
   const known = new Set(list.cameras.map((camera) => camera.camera_id));
   for (const [id, tile] of tiles) {
     if (known.has(id)) continue;
@@ -64,7 +68,7 @@ function show(list) {
   }
   for (const camera of list.cameras) {
     const tile = tiles.get(camera.camera_id) ?? addTile(camera.camera_id);
-    tile.update(camera);
+    tile.update(camera, asked);
   }
   page.empty.hidden = list.cameras.length > 0;
   summarise(list.cameras);

@@ -25,6 +25,8 @@ export class Tile {
    * @type {'' | 'stopped' | 'failed'}
    */
   #resting = '';
+  /** Since when: what was asked of the server before says nothing of it. */
+  #restingSince = 0;
   /** A start or stop is under way. */
   #busy = false;
   #problem = '';
@@ -50,11 +52,15 @@ export class Tile {
     this.#player.addEventListener('stream', () => this.#changed());
   }
 
-  /** @param {Camera} camera */
-  update(camera) {
+  /**
+   * @param {Camera} camera
+   * @param {number} asked when the server was asked for it, by `performance.now()`
+   */
+  update(camera, asked) {
     const returned = camera.online === true && this.#camera?.online === false;
     this.#camera = camera;
-    if (!this.#busy && (this.#running || (returned && this.#resting === 'failed'))) this.#resting = '';
+    const news = !this.#busy && asked > this.#restingSince;
+    if (news && (this.#running || (returned && this.#resting === 'failed'))) this.#resting = '';
     this.#render();
   }
 
@@ -87,7 +93,7 @@ export class Tile {
 
   #onPhase() {
     if (this.#player.phase === 'stopped' || this.#player.phase === 'failed') {
-      this.#resting = this.#player.phase;
+      this.#rest(this.#player.phase);
       this.#problem = this.#player.phase === 'failed' ? this.#player.detail : '';
       this.#changed();
     } else if (this.#player.phase === 'playing') {
@@ -103,12 +109,22 @@ export class Tile {
   }
 
   async #stop() {
-    this.#resting = 'stopped';
+    this.#rest('stopped');
     this.#player.stop();
     await this.#run(() => stopStream(this.#id));
+    this.#rest('stopped');
   }
 
-  /** @param {() => Promise<unknown>} action */
+  /** @param {'stopped' | 'failed'} why */
+  #rest(why) {
+    this.#resting = why;
+    this.#restingSince = performance.now();
+  }
+
+  /**
+   * Asks the server for something. One that it refuses is not asked for again by the live picture.
+   * @param {() => Promise<unknown>} action
+   */
   async #run(action) {
     this.#busy = true;
     this.#problem = '';
@@ -117,10 +133,11 @@ export class Tile {
       await action();
     } catch (error) {
       this.#problem = error instanceof Error ? error.message : String(error);
+      this.#rest('failed');
     }
     this.#busy = false;
-    this.#changed();
     this.#render();
+    this.#changed();
   }
 
   #render() {
@@ -137,7 +154,7 @@ export class Tile {
     this.#button('.start', running, camera.online === false);
     this.#button('.stop', !running, false);
     this.#renderVeil(words.text);
-    const problem = this.#problem || (camera.stream?.state === 'error' ? camera.stream.error_message ?? '' : '');
+    const problem = (camera.stream?.state === 'error' && camera.stream.error_message) || this.#problem;
     this.#find('.problem').hidden = problem === '';
     this.#text('.problem', sentence(problem));
   }

@@ -166,13 +166,22 @@ impl Gateway {
     }
 
     pub(crate) async fn camera_says_hello(&self, camera: &str) {
+        self.camera_says(
+            camera,
+            r#"{"status":"connected","device":{"softwareVersion":"5.2.1"}}"#,
+        )
+        .await;
+    }
+
+    /// A connection message of a camera; done when the camera is known.
+    pub(crate) async fn camera_says(&self, camera: &str, connection: &str) {
         let topic = format!("prod/device/connection/hive-cam/{camera}");
-        let raw = br#"{"status":"connected","device":{"softwareVersion":"5.2.1"}}"#;
+        let raw = connection.as_bytes();
         let (camera, message) = CameraMessage::parse(&topic, raw).unwrap();
         let said = ControlEvent::Camera {
             camera,
             message,
-            raw: Arc::from(raw.as_slice()),
+            raw: Arc::from(raw),
             retained: false,
         };
         self.cameras.events.send(said).unwrap();

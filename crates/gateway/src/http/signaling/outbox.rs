@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use axum::extract::ws::{CloseFrame, Message, WebSocket};
-use futures_util::SinkExt as _;
-use futures_util::stream::SplitSink;
+use axum::extract::ws::{CloseFrame, Message};
+use futures_util::{Sink, SinkExt as _};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -28,7 +27,7 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    pub(super) fn new(sink: SplitSink<WebSocket, Message>) -> Self {
+    pub(super) fn new(sink: impl Sink<Message> + Unpin + Send + 'static) -> Self {
         let (queue, waiting) = mpsc::channel(MAX_WAITING);
         Self {
             queue,
@@ -72,11 +71,58 @@ impl Outbox {
     }
 }
 
-async fn write_all(mut sink: SplitSink<WebSocket, Message>, mut waiting: mpsc::Receiver<Message>) {
+async fn write_all(mut sink: impl Sink<Message> + Unpin, mut waiting: mpsc::Receiver<Message>) {
     while let Some(message) = waiting.recv().await {
         match tokio::time::timeout(WRITE_TIMEOUT, sink.send(message)).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) | Err(_) => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use super::*;
+
+    /// The socket of a page that never reads, once the buffers on the way are full.
+    struct Deaf;
+
+    impl Sink<Message> for Deaf {
+        type Error = std::io::Error;
+
+        fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+            Poll::Pending
+        }
+
+        fn start_send(self: Pin<&mut Self>, _: Message) -> Result<(), Self::Error> {
+            Ok(())
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+            Poll::Pending
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test]
+    async fn a_page_that_does_not_read_is_given_up_and_never_waited_for() {
+        let outbox = Outbox::new(Deaf);
+        let sent = (0..10_000).take_while(|_| outbox.ping().is_ok()).count();
+        // One more where the writer has taken the first already.
+        assert!(
+            (MAX_WAITING..=MAX_WAITING + 1).contains(&sent),
+            "{sent} were taken"
+        );
+        let ended = tokio::time::timeout(Duration::from_secs(30), outbox.finish(1000, ""));
+        assert!(
+            ended.await.is_ok(),
+            "the goodbye waits for a page that does not read"
+        );
     }
 }

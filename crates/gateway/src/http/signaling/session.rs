@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use apiary_core::lifecycle::Phase;
 use apiary_wire::id::{CameraId, ViewerId};
 use apiary_wire::sdp::Document;
 use axum::extract::ws::{Message, WebSocket, close_code};
@@ -288,7 +289,12 @@ impl Session {
             return Ok(());
         };
         let stream = self.http.supervisor.stream(watching.camera);
-        let state = stream.map_or("stopped", |stream| stream.phase.as_str());
+        let (state, failure) = match stream {
+            Some(stream) => (stream.phase.as_str(), stream.error),
+            None => (Phase::Stopped.as_str(), None),
+        };
+        // How the stream failed says more than that it did.
+        let reason = failure.unwrap_or(reason);
         Ok(self.outbox.send(&ServerMessage::Stopped {
             reason,
             state,

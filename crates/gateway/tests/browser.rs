@@ -1,0 +1,333 @@
+//! The whole program seen through Chromium: dashboard, viewer page, sound, faults.
+
+#![allow(clippy::unwrap_used)] // helpers of tests are tests
+
+mod browser_support;
+
+use apiary_sim::StopReason;
+use browser_support::chromium::Browser;
+use browser_support::program::Program;
+use browser_support::{DEADLINE, and_then_clean_up, take_turn};
+use serde_json::Value;
+
+const VIDEO: &str = "#video";
+
+fn tile(camera: &str) -> String {
+    format!("[data-camera=\"{camera}\"]")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_dashboard_starts_cameras_shows_them_and_stops_them() {
+    let _turn = take_turn();
+    let (program, browser) = (Program::start(3).await, Browser::start().await);
+    let page = browser.page().await;
+    let test = async {
+        let [first, second, third] = program.camera_ids();
+        page.open_quiet_dashboard(&program.url("")).await;
+        page.until(
+            "three cameras",
+            "document.querySelectorAll('.tile').length === 3",
+        )
+        .await;
+        let ready = format!(
+            "document.querySelector('{} .pill-text').textContent === 'Ready'",
+            tile(&first)
+        );
+        page.until("the camera is ready", &ready).await;
+
+        page.click(&format!("{} .start", tile(&first))).await;
+        program
+            .camera(&first)
+            .wait_for(DEADLINE, |camera| camera.is_streaming())
+            .await
+            .unwrap();
+        let live = format!(
+            "document.querySelector('{}').dataset.state === 'active'",
+            tile(&first)
+        );
+        page.until("the camera is live", &live).await;
+        assert!(
+            !program.camera(&second).state().is_streaming(),
+            "only what was started runs"
+        );
+
+        // Live pictures start the others on demand.
+        page.click("label.switch").await;
+        for camera in [&first, &second, &third] {
+            let video = format!("{} video", tile(camera));
+            let picture = page.frames_advance(&video, 20).await;
+            assert!(picture.width >= 320 && picture.height >= 180, "{picture:?}");
+            page.pixels_change(&video).await;
+        }
+        let counted = "document.getElementById('summary').textContent.includes('3 live')";
+        page.until("the summary", counted).await;
+        page.screenshot("dashboard").await;
+
+        page.click(&format!("{} .stop", tile(&first))).await;
+        let stopped = program
+            .camera(&first)
+            .wait_for(DEADLINE, |camera| !camera.is_streaming())
+            .await
+            .unwrap();
+        assert_eq!(stopped.stop_reason(), Some(StopReason::Commanded));
+        page.until("the camera rests", &ready).await;
+        page.frames_advance(&format!("{} video", tile(&second)), 10)
+            .await;
+        assert!(
+            !program.camera(&first).state().is_streaming(),
+            "a stopped camera stays stopped under live pictures"
+        );
+
+        page.click(&format!("{} .start", tile(&first))).await;
+        page.frames_advance(&format!("{} video", tile(&first)), 10)
+            .await;
+    };
+    and_then_clean_up(test, async { page.clone().close().await }).await;
+    browser.stop().await;
+    program.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_viewer_page_has_picture_sound_numbers_and_stops_the_camera() {
+    let _turn = take_turn();
+    let (program, browser) = (Program::start(1).await, Browser::start().await);
+    let page = browser.page().await;
+    let test = async {
+        let [camera] = program.camera_ids();
+        page.open(&program.url(&format!(
+            "/livestream/viewer?camera={}",
+            camera.to_lowercase()
+        )))
+        .await;
+        page.frames_advance(VIDEO, 30).await;
+        page.pixels_change(VIDEO).await;
+        assert_eq!(
+            page.run("return document.querySelector('#video').muted")
+                .await,
+            true,
+            "muted until a click"
+        );
+        for (number, pattern) in [
+            ("stat-state", "Live"),
+            ("stat-ice", "Connected"),
+            ("stat-bitrate", "bit/s"),
+            ("stat-resolution", " × "),
+            ("stat-loss", "%"),
+            ("stat-viewers", "1"),
+        ] {
+            let expression =
+                format!("document.getElementById('{number}').textContent.includes('{pattern}')");
+            page.until(number, &expression).await;
+        }
+        page.until(
+            "frames per second",
+            "Number(document.getElementById('stat-fps').textContent) > 5",
+        )
+        .await;
+
+        page.click("#sound").await;
+        page.until(
+            "the sound is on",
+            "!document.querySelector('#video').muted && !document.querySelector('#video').paused",
+        )
+        .await;
+        page.sound_is_heard(VIDEO).await;
+        page.screenshot("viewer").await;
+        let log = page
+            .run("return document.getElementById('log').textContent")
+            .await;
+        assert!(log.as_str().unwrap().contains("Picture is live"), "{log}");
+
+        page.click("#toggle").await;
+        let stopped = program
+            .camera(&camera)
+            .wait_for(DEADLINE, |camera| !camera.is_streaming())
+            .await
+            .unwrap();
+        assert_eq!(stopped.stop_reason(), Some(StopReason::Commanded));
+        page.until(
+            "the page says so",
+            "document.getElementById('pill-text').textContent === 'Stopped'",
+        )
+        .await;
+        assert_eq!(program.viewer_count().await, 0);
+
+        page.click("#toggle").await;
+        page.frames_advance(VIDEO, 15).await;
+    };
+    and_then_clean_up(test, async { page.clone().close().await }).await;
+    browser.stop().await;
+    program.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_viewers_join_and_leave_one_stream() {
+    let _turn = take_turn();
+    let (program, browser) = (Program::start(1).await, Browser::start().await);
+    let (one, two) = (browser.page().await, browser.page().await);
+    let test = async {
+        let [camera] = program.camera_ids();
+        let url = program.url(&format!("/viewer?camera={camera}"));
+        one.open(&url).await;
+        one.frames_advance(VIDEO, 10).await;
+        two.open(&url).await;
+        two.frames_advance(VIDEO, 10).await;
+        assert_eq!(program.viewer_count().await, 2);
+        one.until(
+            "both are counted",
+            "document.getElementById('stat-viewers').textContent === '2'",
+        )
+        .await;
+        assert_eq!(
+            program
+                .camera(&camera)
+                .commands()
+                .iter()
+                .filter(|command| is_play(command))
+                .count(),
+            1,
+            "one stream for both"
+        );
+
+        two.open("about:blank").await;
+        program.until_viewers(1).await;
+        one.frames_advance(VIDEO, 20).await;
+
+        two.open(&url).await;
+        two.frames_advance(VIDEO, 10).await;
+        one.open("about:blank").await;
+        program.until_viewers(1).await;
+        two.frames_advance(VIDEO, 20).await;
+    };
+    and_then_clean_up(test, async {
+        one.clone().close().await;
+        two.clone().close().await;
+    })
+    .await;
+    browser.stop().await;
+    program.stop().await;
+}
+
+fn is_play(command: &apiary_sim::ReceivedCommand) -> bool {
+    matches!(command.command, apiary_wire::camera::Command::Play { .. })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f01_the_picture_returns_when_the_camera_does_without_a_reload() {
+    let _turn = take_turn();
+    let (program, browser) = (Program::start(1).await, Browser::start().await);
+    let page = browser.page().await;
+    let test = async {
+        let [camera] = program.camera_ids();
+        page.open(&program.url(&format!("/viewer?camera={camera}")))
+            .await;
+        page.frames_advance(VIDEO, 20).await;
+        page.run("window.neverReloaded = true;").await;
+        for _ in 0..2 {
+            program.camera(&camera).kill().await.unwrap();
+            page.until(
+                "the page says so",
+                "document.getElementById('pill-text').textContent === 'Picture lost'",
+            )
+            .await;
+            program.camera(&camera).restart(None).await.unwrap();
+            page.frames_advance(VIDEO, 20).await;
+            page.until(
+                "live again",
+                "document.getElementById('pill-text').textContent === 'Live'",
+            )
+            .await;
+        }
+        assert_eq!(page.run("return window.neverReloaded").await, true);
+    };
+    and_then_clean_up(test, async { page.clone().close().await }).await;
+    browser.stop().await;
+    program.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f04_pages_come_back_when_the_server_does() {
+    let _turn = take_turn();
+    let (program, browser) = (Program::start(1).await, Browser::start().await);
+    let page = browser.page().await;
+    let test = async {
+        let [camera] = program.camera_ids();
+        page.open(&program.url(&format!("/viewer?camera={camera}")))
+            .await;
+        page.frames_advance(VIDEO, 10).await;
+        page.run("window.neverReloaded = true;").await;
+        program.restart_server().await;
+        page.until(
+            "it noticed",
+            "document.getElementById('log').textContent.includes('shutting down')",
+        )
+        .await;
+        page.frames_advance(VIDEO, 10).await;
+        assert_eq!(page.run("return window.neverReloaded").await, true);
+    };
+    and_then_clean_up(test, async { page.clone().close().await }).await;
+    browser.stop().await;
+    program.stop().await;
+}
+
+/// What a browser without H.264 sees: this one is made to offer VP8 alone.
+const WITHOUT_H264: &str = "
+    const original = RTCPeerConnection.prototype.addTransceiver;
+    RTCPeerConnection.prototype.addTransceiver = function (kind, init) {
+      const transceiver = original.call(this, kind, init);
+      if (kind === 'video') {
+        const codecs = RTCRtpReceiver.getCapabilities('video').codecs.filter((codec) => codec.mimeType === 'video/VP8');
+        transceiver.setCodecPreferences(codecs);
+      }
+      return transceiver;
+    };";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_without_h264_is_told_so() {
+    let _turn = take_turn();
+    let (program, browser) = (Program::start(1).await, Browser::start().await);
+    let page = browser.page().await;
+    let test = async {
+        let [camera] = program.camera_ids();
+        page.open_quiet_dashboard(&program.url("")).await;
+        page.until(
+            "the camera",
+            "document.querySelectorAll('.tile').length === 1",
+        )
+        .await;
+        page.run(WITHOUT_H264).await;
+        let script = format!(
+            "const done = arguments[arguments.length - 1];
+             (async () => {{
+               const connection = new RTCPeerConnection();
+               connection.addTransceiver('video', {{direction: 'recvonly'}});
+               await connection.setLocalDescription();
+               const response = await fetch('/whep/{camera}', {{
+                 method: 'POST', headers: {{'Content-Type': 'application/sdp'}}, body: connection.localDescription.sdp
+               }});
+               done({{status: response.status, body: await response.json()}});
+             }})().catch((error) => done({{status: 0, body: String(error)}}));"
+        );
+        let answer: Value = page
+            .client
+            .execute_async(&script, Vec::new())
+            .await
+            .unwrap();
+        assert_eq!(answer["status"], 400, "{answer}");
+        assert!(
+            answer["body"]["error"].as_str().unwrap().contains("H.264"),
+            "{answer}"
+        );
+
+        page.click("label.switch").await;
+        let told = format!(
+            "document.querySelector('{} .problem').textContent.includes('H.264')",
+            tile(&camera)
+        );
+        page.until("the page says it", &told).await;
+        assert_eq!(program.viewer_count().await, 0);
+    };
+    and_then_clean_up(test, async { page.clone().close().await }).await;
+    browser.stop().await;
+    program.stop().await;
+}

@@ -1,0 +1,109 @@
+//! The pages in Chromium without any media: what they show of states and failures, and what hostile texts do to them.
+
+#![allow(clippy::unwrap_used)] // helpers of tests are tests
+
+mod browser_support;
+mod http_support;
+
+use apiary_media::engine::EngineError;
+use browser_support::chromium::Browser;
+use browser_support::{Page, and_then_clean_up, take_turn};
+use http_support::{CAMERA, Gateway, OTHER_CAMERA};
+use serde_json::json;
+
+async fn with_pages<F: Future<Output = ()>>(test: impl FnOnce(Page) -> F) {
+    let browser = Browser::start().await;
+    let page = browser.page().await;
+    and_then_clean_up(test(page.clone()), async { page.clone().close().await }).await;
+    browser.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn h06_markup_from_cameras_is_shown_and_never_run() {
+    let _turn = take_turn();
+    let gateway = Gateway::start().await;
+    let hostile =
+        "<img src=x onerror=\"window.hacked=1\"><script>window.hacked=1</script>\"'>&lt;b&gt;";
+    let hello = json!({"status": "connected", "ipAddress": hostile, "clientId": hostile,
+        "device": {"softwareVersion": hostile, "hardwareVersion": hostile, "serialNumber": hostile}});
+    gateway.camera_says(CAMERA, &hello.to_string()).await;
+    gateway
+        .engine
+        .refuse_open(EngineError::Offer(hostile.to_owned()));
+    with_pages(|page| async move {
+        page.open_quiet_dashboard(&format!("http://{}", gateway.http)).await;
+        page.until("the text", "document.querySelector('.facts').textContent.includes('onerror')").await;
+        page.click(".start").await;
+        page.until("the error", "document.querySelector('.problem').textContent.includes('onerror')").await;
+        for path in [format!("/viewer?camera={}", "%3Cimg%20src=x%20onerror=window.hacked=1%3E"), format!("/viewer?camera={CAMERA}#<script>window.hacked=1</script>")] {
+            page.open(&format!("http://{}{path}", gateway.http)).await;
+            page.until("the page", "document.getElementById('name').textContent !== 'Camera'").await;
+            assert_eq!(page.run("return document.querySelectorAll('main img, script:not([src])').length + (window.hacked ?? 0)").await, 0);
+        }
+        gateway.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn h05_inline_script_does_not_run_in_pages() {
+    let _turn = take_turn();
+    let gateway = Gateway::start().await;
+    with_pages(|page| async move {
+        page.open(&format!("http://{}/", gateway.http)).await;
+        let script = "const element = document.createElement('script');
+            element.textContent = 'window.inline = 1';
+            document.body.append(element);
+            const image = new Image();
+            image.setAttribute('onerror', 'window.inline = 1');
+            image.src = 'data:,';
+            document.body.append(image);
+            return window.inline ?? 0;";
+        assert_eq!(page.run(script).await, 0);
+        gateway.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_dashboard_says_how_cameras_stand_and_what_went_wrong() {
+    let _turn = take_turn();
+    let gateway = Gateway::start().await;
+    with_pages(|page| async move {
+        page.open(&format!("http://{}/", gateway.http)).await;
+        page.until("the empty page", "!document.getElementById('empty').hidden").await;
+        gateway.camera_says_hello(CAMERA).await;
+        gateway.camera_says(OTHER_CAMERA, r#"{"status":"disconnected"}"#).await;
+        let pill = |camera: &str, text: &str| format!("document.querySelector('[data-camera=\"{camera}\"] .pill-text').textContent === '{text}'");
+        page.until("the offline camera", &pill(OTHER_CAMERA, "Offline")).await;
+        // Shown live at once, so started on demand; this engine's answer leads nowhere.
+        page.until("the start", &pill(CAMERA, "Starting")).await;
+        gateway.rtp_started(CAMERA).await;
+        page.until("live", &pill(CAMERA, "Live")).await;
+        page.click(&format!("[data-camera=\"{CAMERA}\"] .stop")).await;
+        page.until("the stop", &pill(CAMERA, "Ready")).await;
+        gateway.engine.until("everybody left", |engine| engine.viewers().is_empty()).await;
+        gateway.engine.refuse_open(EngineError::PortsExhausted { range: 5006..=5009 });
+        page.click(&format!("[data-camera=\"{CAMERA}\"] .start")).await;
+        let reason = format!("document.querySelector('[data-camera=\"{CAMERA}\"] .problem').textContent.includes('ingest.ports')");
+        page.until("the reason", &reason).await;
+        gateway.stop().await;
+        page.until("the lost server", "document.getElementById('notice').textContent.includes('cannot be reached')").await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_viewer_page_refuses_what_is_no_camera() {
+    let _turn = take_turn();
+    let gateway = Gateway::start().await;
+    with_pages(|page| async move {
+        for query in ["", "?camera=", "?camera=123", "?camera=../../etc/passwd"] {
+            page.open(&format!("http://{}/viewer{query}", gateway.http)).await;
+            page.until("the hint", "document.getElementById('veil-text').textContent.includes('32 hexadecimal digits')").await;
+        }
+        assert!(gateway.engine.viewers().is_empty());
+        gateway.stop().await;
+    })
+    .await;
+}

@@ -1,0 +1,266 @@
+//! Chromium through ChromeDriver: one [`Browser`] a test, any number of pages, each a browser process of its own.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use fantoccini::wd::{Capabilities, TimeoutConfiguration};
+use fantoccini::{Client, ClientBuilder, Locator};
+use hyper_util::client::legacy::connect::HttpConnector;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+use super::{DEADLINE, screenshots};
+
+const CHROMIUM: &str = "/usr/bin/chromium";
+const CHROMEDRIVER: &str = "/usr/bin/chromedriver";
+
+/// The driver process.
+pub(crate) struct Browser {
+    driver: Child,
+    url: String,
+}
+
+impl Browser {
+    pub(crate) async fn start() -> Self {
+        for program in [CHROMIUM, CHROMEDRIVER] {
+            let present = std::path::Path::new(program).exists();
+            assert!(
+                present,
+                "{program} is missing: run ./test.sh, which installs what the browser tests need"
+            );
+        }
+        let mut driver = Command::new(CHROMEDRIVER)
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+        let port = tokio::time::timeout(DEADLINE, async {
+            loop {
+                let line = lines
+                    .next_line()
+                    .await
+                    .unwrap()
+                    .expect("ChromeDriver ended at once");
+                if let Some((_, port)) = line.split_once("started successfully on port ") {
+                    return port.trim_end_matches('.').to_owned();
+                }
+            }
+        })
+        .await
+        .expect("ChromeDriver did not start");
+        // The pipe is read to its end, so that the driver never blocks on it.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Self {
+            driver,
+            url: format!("http://127.0.0.1:{port}"),
+        }
+    }
+
+    /// A fresh browser with an empty profile.
+    pub(crate) async fn page(&self) -> Page {
+        let arguments = [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--disable-dev-shm-usage",
+            "--hide-scrollbars",
+            // Muted pictures play at once, sound only after a click: what people have.
+            "--autoplay-policy=document-user-activation-required",
+            "--window-size=1400,1000",
+        ];
+        let options = json!({"binary": CHROMIUM, "args": arguments});
+        let mut capabilities = Capabilities::new();
+        capabilities.insert("goog:chromeOptions".to_owned(), options);
+        let client = ClientBuilder::new(HttpConnector::new())
+            .capabilities(capabilities)
+            .connect(&self.url)
+            .await
+            .expect("Chromium did not start");
+        let limits =
+            TimeoutConfiguration::new(Some(DEADLINE), Some(DEADLINE), Some(Duration::ZERO));
+        client.update_timeouts(limits).await.unwrap();
+        Page { client }
+    }
+
+    pub(crate) async fn stop(mut self) {
+        let _ = self.driver.kill().await;
+    }
+}
+
+/// One browser with one page.
+#[derive(Clone)]
+pub(crate) struct Page {
+    pub(crate) client: Client,
+}
+
+/// The size of a picture as the browser shows it, in pixels.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Picture {
+    pub(crate) width: u64,
+    pub(crate) height: u64,
+}
+
+impl Page {
+    pub(crate) async fn open(&self, url: &str) {
+        self.client.goto(url).await.unwrap();
+    }
+
+    /// The dashboard with its live pictures switched off, so that nothing starts by itself.
+    pub(crate) async fn open_quiet_dashboard(&self, server: &str) {
+        // A page that shows no camera, for its storage.
+        self.open(&format!("{server}/viewer")).await;
+        self.run("localStorage.setItem('apiary.live-pictures', 'off');")
+            .await;
+        self.open(&format!("{server}/")).await;
+    }
+
+    pub(crate) async fn close(self) {
+        let _ = self.client.close().await;
+    }
+
+    /// Runs the body of a function in the page.
+    pub(crate) async fn run(&self, script: &str) -> Value {
+        self.client.execute(script, Vec::new()).await.unwrap()
+    }
+
+    /// Waits until an expression is true in the page, and gives its value. Looks again whenever the page may have changed.
+    pub(crate) async fn until(&self, what: &str, expression: &str) -> Value {
+        let script = format!(
+            "const done = arguments[arguments.length - 1];
+             const look = () => {{
+               const value = (() => {{ try {{ return {expression}; }} catch {{ return null; }} }})();
+               if (value) done(value); else setTimeout(look, 30);
+             }};
+             look();"
+        );
+        match self.client.execute_async(&script, Vec::new()).await {
+            Ok(value) => value,
+            Err(error) => {
+                self.screenshot("failure").await;
+                let text = self
+                    .client
+                    .execute("return document.body.innerText", Vec::new())
+                    .await;
+                panic!(
+                    "{what}: not so in time ({error}). The page shows:\n{}",
+                    text.unwrap_or_default().as_str().unwrap_or_default()
+                );
+            }
+        }
+    }
+
+    pub(crate) async fn click(&self, selector: &str) {
+        let element = self
+            .client
+            .wait()
+            .at_most(DEADLINE)
+            .for_element(Locator::Css(selector))
+            .await;
+        element
+            .unwrap_or_else(|error| panic!("no {selector}: {error}"))
+            .click()
+            .await
+            .unwrap();
+    }
+
+    /// Waits until so many further frames were decoded and shown by this video.
+    pub(crate) async fn frames_advance(&self, selector: &str, by: u64) -> Picture {
+        let quality = format!("document.querySelector({selector:?}).getVideoPlaybackQuality()");
+        let start = format!("({quality}?.totalVideoFrames ?? 0)");
+        let before = self
+            .run(&format!("try {{ return {start}; }} catch {{ return 0; }}"))
+            .await
+            .as_u64()
+            .unwrap_or(0);
+        // A new attempt starts to count anew.
+        let expression = format!(
+            "(() => {{
+               const video = document.querySelector({selector:?});
+               const frames = video.getVideoPlaybackQuality().totalVideoFrames;
+               window.lastFrames ??= {{}};
+               const base = Math.min(window.lastFrames[{selector:?}] ?? {before}, frames);
+               window.lastFrames[{selector:?}] = base;
+               if (video.videoWidth === 0 || frames < base + {by}) return null;
+               delete window.lastFrames[{selector:?}];
+               return {{width: video.videoWidth, height: video.videoHeight}};
+             }})()"
+        );
+        let value = self
+            .until(&format!("{by} more frames in {selector}"), &expression)
+            .await;
+        let number = |name: &str| value[name].as_u64().unwrap();
+        Picture {
+            width: number("width"),
+            height: number("height"),
+        }
+    }
+
+    /// Waits until the pixels of this video differ from what they are now, and are no single colour.
+    pub(crate) async fn pixels_change(&self, selector: &str) {
+        let pixels = format!(
+            "(() => {{
+               const canvas = document.createElement('canvas');
+               [canvas.width, canvas.height] = [64, 36];
+               const context = canvas.getContext('2d');
+               context.drawImage(document.querySelector({selector:?}), 0, 0, 64, 36);
+               return [...context.getImageData(0, 0, 64, 36).data];
+             }})()"
+        );
+        let before = self.run(&format!("return {pixels};")).await;
+        let before: Vec<u64> = before
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(Value::as_u64)
+            .collect();
+        let (least, most) = (before.iter().min().unwrap(), before.iter().max().unwrap());
+        assert!(most - least > 40, "{selector} shows a single colour");
+        let expression = format!(
+            "(() => {{
+               const before = {before:?};
+               const changed = {pixels}.filter((value, index) => Math.abs(value - before[index]) > 24).length;
+               return changed > 20;
+             }})()"
+        );
+        self.until(&format!("other pixels in {selector}"), &expression)
+            .await;
+    }
+
+    /// Waits until the sound of this video is not silence.
+    pub(crate) async fn sound_is_heard(&self, selector: &str) {
+        let prepare = format!(
+            "const context = new AudioContext();
+             const analyser = context.createAnalyser();
+             context.createMediaStreamSource(document.querySelector({selector:?}).srcObject).connect(analyser);
+             window.probe = {{context, analyser, samples: new Float32Array(analyser.fftSize)}};
+             return context.resume().then(() => context.state);"
+        );
+        assert_eq!(
+            self.run(&prepare).await,
+            "running",
+            "sound may play after a click"
+        );
+        let expression = "(() => {
+           probe.analyser.getFloatTimeDomainData(probe.samples);
+           return probe.samples.some((sample) => Math.abs(sample) > 0.01);
+         })()";
+        self.until("sound", expression).await;
+        self.run("probe.context.close(); delete window.probe;")
+            .await;
+    }
+
+    pub(crate) async fn screenshot(&self, name: &str) {
+        let png = self.client.screenshot().await.unwrap();
+        std::fs::write(screenshots().join(format!("{name}.png")), png).unwrap();
+    }
+}
