@@ -64,7 +64,7 @@ enum Command {
         free, the broker and its certificates, the data directory, the addresses that cameras and browsers are told. \
         Exit code 1 when something will not work."
     )]
-    Check(check::Options),
+    Check(serve::Options),
     /// Print the OpenAPI document of the REST API
     Openapi,
 }

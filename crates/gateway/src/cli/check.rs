@@ -2,22 +2,15 @@
 
 use std::process::ExitCode;
 
-use clap::Args;
-
 use super::output::say;
 use super::{runtime, serve};
 use crate::config::Environment;
 use crate::{check, mqtt};
 
-#[derive(Debug, Args)]
-pub(super) struct Options {
-    #[command(flatten)]
-    serve: serve::Options,
-}
-
-pub(super) fn run(options: &Options) -> ExitCode {
+/// Reads the same settings as `serve` would.
+pub(super) fn run(options: &serve::Options) -> ExitCode {
     let environment = Environment::from_process();
-    let file = options.serve.file(&environment);
+    let file = options.file(&environment);
     mqtt::tls::install_crypto_provider();
     runtime::run(|stop| async move {
         let report = tokio::select! {

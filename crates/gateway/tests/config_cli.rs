@@ -1,0 +1,248 @@
+//! The program as a process: help, exit codes, signals.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of a test fail as the test does"
+)]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// Longer than anything may take that a test waits for.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The program in a directory of its own, with no environment but that.
+fn apiary(dir: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_apiary"));
+    command
+        .args(arguments)
+        .current_dir(dir)
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin");
+    command
+}
+
+fn output(arguments: &[&str]) -> Output {
+    let dir = tempfile::tempdir().unwrap();
+    apiary(dir.path(), arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn help_teaches_and_the_version_is_told() {
+    let help = output(&["--help"]);
+    assert!(help.status.success());
+    let help = text(&help.stdout);
+    for word in [
+        "demo",
+        "serve",
+        "simulate",
+        "check",
+        "openapi",
+        "apiary.example.toml",
+    ] {
+        assert!(help.contains(word), "{word} is missing in:\n{help}");
+    }
+    let simulate = text(&output(&["simulate", "--help"]).stdout);
+    assert!(
+        simulate.contains("--misbehave") && simulate.contains("wrong-ssrc"),
+        "{simulate}"
+    );
+    let version = text(&output(&["--version"]).stdout);
+    assert_eq!(
+        version.trim(),
+        format!("apiary {}", env!("CARGO_PKG_VERSION"))
+    );
+}
+
+#[test]
+fn the_openapi_document_is_printed_as_json() {
+    let output = output(&["openapi"]);
+    assert!(output.status.success());
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+    assert!(document["paths"]["/health"].is_object());
+}
+
+#[test]
+fn a_broken_configuration_ends_serve_and_check_with_code_1() {
+    let dir = tempfile::tempdir().unwrap();
+    // Found by itself, in the working directory.
+    std::fs::write(
+        dir.path().join("apiary.toml"),
+        "[http]\nlisten = 'x'\n[media]\nworker = 1\n",
+    )
+    .unwrap();
+    let serve = apiary(dir.path(), &["serve"]).output().unwrap();
+    assert_eq!(serve.status.code(), Some(1));
+    let complaint = text(&serve.stderr);
+    assert!(
+        complaint.contains("apiary.toml line 2: http.listen"),
+        "{complaint}"
+    );
+    assert!(
+        complaint.contains("did you mean `media.workers`"),
+        "{complaint}"
+    );
+
+    let check = apiary(dir.path(), &["check"]).output().unwrap();
+    assert_eq!(check.status.code(), Some(1));
+    assert!(
+        text(&check.stdout).contains("PROBLEM configuration"),
+        "{}",
+        text(&check.stdout)
+    );
+    assert!(
+        text(&check.stdout).contains("2 problems"),
+        "{}",
+        text(&check.stdout)
+    );
+}
+
+#[test]
+fn a_missing_file_is_an_error_whichever_way_it_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let named = apiary(dir.path(), &["serve", "--config", "none.toml"])
+        .output()
+        .unwrap();
+    let variable = apiary(dir.path(), &["serve"])
+        .env("APIARY_CONFIG", "none.toml")
+        .output()
+        .unwrap();
+    for output in [named, variable] {
+        assert_eq!(output.status.code(), Some(1));
+        assert!(
+            text(&output.stderr).contains("none.toml"),
+            "{}",
+            text(&output.stderr)
+        );
+    }
+}
+
+/// A running program. Killed when the test is over, however it went.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        _ = self.0.kill();
+        _ = self.0.wait();
+    }
+}
+
+impl Running {
+    fn start(command: &mut Command) -> Self {
+        Self(
+            command
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap(),
+        )
+    }
+
+    fn signal(&self, signal: &str) {
+        let kill = format!("kill -{signal} {}", self.0.id());
+        assert!(
+            Command::new("sh")
+                .args(["-c", &kill])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+
+    fn end(&mut self) -> ExitStatus {
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status;
+            }
+            assert!(began.elapsed() < PATIENCE, "it does not end");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// Settings with all ports free.
+fn serve_on_free_ports(dir: &Path) -> Command {
+    let mut command = apiary(dir, &["serve"]);
+    command.envs([
+        ("APIARY_HTTP_LISTEN", "127.0.0.1:0"),
+        ("APIARY_SIGNALING_LISTEN", "127.0.0.1:0"),
+        ("APIARY_MQTT_LISTEN", "127.0.0.1:0"),
+        ("APIARY_MEDIA_UDP_PORT", "31510"),
+        ("APIARY_MEDIA_WORKERS", "1"),
+        ("APIARY_INGEST_PORTS", "31520-31535"),
+        ("APIARY_LOG_FORMAT", "json"),
+    ]);
+    command
+}
+
+/// Code 0 says that it was in time as well: after 4.5 s it gives up with another.
+#[test]
+fn serve_ends_well_on_either_signal() {
+    for signal in ["TERM", "INT"] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut running = Running::start(&mut serve_on_free_ports(dir.path()));
+        let log = BufReader::new(running.0.stderr.take().unwrap());
+        let ready = log.lines().map_while(Result::ok).find(|line| {
+            let record: serde_json::Value = serde_json::from_str(line).unwrap();
+            record["message"] == "ready"
+        });
+        ready.expect("it becomes ready");
+        running.signal(signal);
+        assert_eq!(running.end().code(), Some(0), "{signal}");
+    }
+}
+
+#[test]
+fn the_demo_shows_its_cameras_and_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    // Port 0 is always "taken": the demo says where it went instead.
+    let mut running = Running::start(
+        apiary(dir.path(), &["demo", "--http-port", "0", "--cameras", "2"])
+            .env("TMPDIR", dir.path()),
+    );
+    let out = BufReader::new(running.0.stdout.take().unwrap());
+    let line = out
+        .lines()
+        .map_while(Result::ok)
+        .find(|line| line.contains("http://"))
+        .expect("it prints its address");
+    let address = line
+        .split("http://")
+        .nth(1)
+        .unwrap()
+        .trim_end_matches('/')
+        .to_owned();
+
+    // Both cameras become known.
+    let began = Instant::now();
+    loop {
+        let mut stream = TcpStream::connect(&address).unwrap();
+        write!(
+            stream,
+            "GET /cameras HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        if answer.matches("VBC01").count() == 2 {
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "{answer}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+
+    running.signal("INT");
+    assert_eq!(running.end().code(), Some(0));
+    let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().collect();
+    assert!(left.is_empty(), "nothing is kept: {left:?}");
+}
