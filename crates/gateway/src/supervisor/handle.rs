@@ -33,7 +33,7 @@ const JOIN_ATTEMPTS: usize = 3;
 /// Longest text of a browser's name for itself that is kept.
 const USER_AGENT_LIMIT: usize = 256;
 /// Time for all streams to stop at the end of the program.
-const SHUTDOWN_STREAMS: Duration = Duration::from_millis(3500);
+const SHUTDOWN_STREAMS: Duration = Duration::from_millis(2500);
 /// Time for the other tasks, which have nothing to wait for.
 const SHUTDOWN_TASKS: Duration = Duration::from_millis(500);
 
@@ -326,36 +326,34 @@ impl Supervisor {
         // Counted before it is in: the stream must not become idle under it.
         self.shared.viewers.add(camera, session);
         link.viewers_changed.notify_one();
+        let joining = Joining {
+            shared: Some(&self.shared),
+            camera,
+            viewer,
+        };
         let request = JoinRequest {
             camera,
             viewer,
             offer: offer.to_owned(),
         };
-        match self.shared.engine.join(request).await {
-            Ok(joined) => {
-                let endpoint = joined.webrtc_endpoint_id;
-                let Some(known) = self.shared.viewers.joined(viewer, endpoint) else {
-                    return Err(EngineError::UnknownStream(camera)); // gone again already
-                };
-                self.shared
-                    .writer
-                    .write(Write::ViewerSession(known.session));
-                link.viewers_changed.notify_one();
-                tracing::info!(%camera, %viewer, "viewer joined");
-                let mut stream = link.current();
-                stream.viewer_count = self.shared.viewers.count(camera);
-                Ok(JoinedStream {
-                    viewer,
-                    stream,
-                    answer: joined.answer,
-                })
-            }
-            Err(error) => {
-                self.shared.viewers.remove(viewer, Timestamp::now());
-                link.viewers_changed.notify_one();
-                Err(error)
-            }
-        }
+        let joined = self.shared.engine.join(request).await?;
+        joining.got_in();
+        let endpoint = joined.webrtc_endpoint_id;
+        let Some(known) = self.shared.viewers.joined(viewer, endpoint) else {
+            return Err(EngineError::UnknownStream(camera)); // gone again already
+        };
+        self.shared
+            .writer
+            .write(Write::ViewerSession(known.session));
+        link.viewers_changed.notify_one();
+        tracing::info!(%camera, %viewer, "viewer joined");
+        let mut stream = link.current();
+        stream.viewer_count = self.shared.viewers.count(camera);
+        Ok(JoinedStream {
+            viewer,
+            stream,
+            answer: joined.answer,
+        })
     }
 
     /// Takes a trickled candidate (`candidate:…`); the empty text ends the candidates.
@@ -391,7 +389,7 @@ impl Supervisor {
         }
     }
 
-    /// Stops all streams (cameras and viewers are told), then ends the tasks. Takes 4 s at most.
+    /// Stops all streams (cameras and viewers are told), then ends the tasks. Takes 3 s at most.
     pub async fn shutdown(&self) {
         self.shared.stopping.cancel();
         let links = self.shared.streams.all_running();
@@ -403,6 +401,29 @@ impl Supervisor {
         self.shared.settle_engine_events().await;
         self.shared.ended.cancel();
         self.shared.join_all(SHUTDOWN_TASKS).await;
+    }
+}
+
+/// Takes a viewer out of the table again, unless it gets in: by a refusal, a panic or the end of the program.
+struct Joining<'a> {
+    /// `None` once it is in.
+    shared: Option<&'a Shared>,
+    camera: CameraId,
+    viewer: ViewerId,
+}
+
+impl Joining<'_> {
+    fn got_in(mut self) {
+        self.shared = None;
+    }
+}
+
+impl Drop for Joining<'_> {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared {
+            shared.viewers.remove(self.viewer, Timestamp::now());
+            shared.viewers_changed(self.camera);
+        }
     }
 }
 

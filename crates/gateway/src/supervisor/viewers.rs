@@ -155,6 +155,6 @@ mod tests {
         assert_eq!(viewers.list(Some(camera(1))).len(), 2);
         viewers.remove(session(4).viewer, now);
         assert_eq!(viewers.count(camera(2)), 0);
-        assert!(viewers.lock().of_camera.get(&camera(2)).is_none());
+        assert!(!viewers.lock().of_camera.contains_key(&camera(2)));
     }
 }
