@@ -73,12 +73,13 @@ pub(crate) async fn run(
     stage: &mut Stage,
     options: &Options,
 ) -> Result<(Steady, Vec<Member>), BenchError> {
-    // The first viewer wakes the camera; memory counts from there, with the stream's own ring filled.
+    // The first viewer wakes the camera. It leaves, and the stream goes on: memory counts from there, with
+    // the stream's own ring filled.
     let (first, _) = stage.audience.join(true).await?;
     tokio::time::sleep(options.settle()).await;
+    stage.audience.leave(first).await?;
     let empty = stage.sample()?;
     let members = stage.audience.join_many(options).await?;
-    stage.audience.leave(first).await?;
     tokio::time::sleep(options.settle()).await;
 
     let before = stage.audience.count().await?;
