@@ -14,12 +14,14 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 use crate::config::{LogConfig, LogFormat};
 
-/// Crates whose own chatter is of no use at `info`.
-const QUIET: [&str; 8] = [
+/// Crates whose own chatter helps only those who look into them: nothing below a warning, but for `trace`.
+const QUIET: [&str; 10] = [
     "mqtt5",
+    "mqtt5_protocol",
     "rumqttc",
     "rustls",
     "hyper",
+    "hyper_util",
     "sqlx",
     "h2",
     "tungstenite",
@@ -31,15 +33,24 @@ const QUIET: [&str; 8] = [
 /// # Errors
 /// When it was set up already.
 pub fn init(config: &LogConfig) -> Result<(), TryInitError> {
+    init_without(config, &[])
+}
+
+/// The same, with nothing below an error from these crates.
+///
+/// # Errors
+/// When it was set up already.
+pub fn init_without(config: &LogConfig, silent: &[&str]) -> Result<(), TryInitError> {
     let level = LevelFilter::from_level(config.level);
-    let others = if config.level <= tracing::Level::INFO {
-        LevelFilter::WARN.min(level)
-    } else {
+    let quiet = if level == LevelFilter::TRACE {
         level
+    } else {
+        level.min(LevelFilter::WARN)
     };
     let filter = Targets::new()
         .with_default(level)
-        .with_targets(QUIET.map(|target| (target, others)));
+        .with_targets(QUIET.map(|target| (target, quiet)))
+        .with_targets(silent.iter().map(|target| (*target, LevelFilter::ERROR)));
     let registry = tracing_subscriber::registry().with(filter);
     match config.format {
         LogFormat::Human => {

@@ -61,12 +61,13 @@ pub(super) fn run(options: Options) -> ExitCode {
         return ExitCode::FAILURE;
     };
     let mut config = Config::demo(dir.path().to_owned(), ports, workers());
-    config.log.level = if options.verbose {
-        tracing::Level::DEBUG
-    } else {
-        tracing::Level::WARN
+    // The cameras outlive their broker by a moment, and would complain.
+    let (level, silent) = match options.verbose {
+        true => (tracing::Level::DEBUG, &[][..]),
+        false => (tracing::Level::WARN, &["apiary_sim"][..]),
     };
-    if let Err(error) = logging::init(&config.log) {
+    config.log.level = level;
+    if let Err(error) = logging::init_without(&config.log, silent) {
         complain(format_args!("cannot set up the log: {error}"));
         return ExitCode::FAILURE;
     }

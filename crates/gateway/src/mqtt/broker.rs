@@ -134,7 +134,7 @@ impl EmbeddedBroker {
             stop,
             task,
         };
-        tracing::info!(listen = %address, tls = ?broker.tls_address(), "the embedded MQTT broker listens");
+        tracing::info!(listen = %address, tls = broker.tls_address().map(tracing::field::display), "the embedded MQTT broker listens");
         Ok(broker)
     }
 

@@ -135,16 +135,14 @@ impl Camera {
 
     /// The next command that reaches it.
     pub(crate) async fn command(&mut self) -> (CameraId, Command) {
-        match self
+        let event = self
             .wait_for(|event| matches!(event, Event::Incoming(Packet::Publish(_))))
-            .await
-        {
-            Event::Incoming(Packet::Publish(publish)) => {
-                let topic = String::from_utf8(publish.topic.to_vec()).unwrap();
-                Command::parse(&topic, &publish.payload).unwrap()
-            }
-            other => panic!("{other:?} is no command"),
-        }
+            .await;
+        let Event::Incoming(Packet::Publish(publish)) = event else {
+            panic!("{event:?} is no command");
+        };
+        let topic = String::from_utf8(publish.topic.to_vec()).unwrap();
+        Command::parse(&topic, &publish.payload).unwrap()
     }
 
     pub(crate) async fn publish(&mut self, topic: &str, payload: &str) {
