@@ -33,7 +33,7 @@ pub enum TlsError {
     },
 }
 
-/// TLS as the cameras do it.
+/// TLS as the cameras do it: version 1.2.
 pub(crate) fn client_config(files: &BrokerTls) -> Result<Arc<ClientConfig>, TlsError> {
     let refused = |path: &Path| {
         let path = path.to_owned();
@@ -44,7 +44,7 @@ pub(crate) fn client_config(files: &BrokerTls) -> Result<Arc<ClientConfig>, TlsE
         roots.add(authority).map_err(refused(&files.ca))?;
     }
     let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(&[&rustls::version::TLS12])
         .map_err(refused(&files.ca))?
         .with_root_certificates(roots);
     let config = match &files.identity {
