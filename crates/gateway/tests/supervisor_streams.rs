@@ -211,10 +211,16 @@ async fn the_last_viewer_gone_stops_the_stream_after_the_idle_timeout() {
 async fn a_start_or_join_behind_a_stop_waits_for_it_and_starts_anew() {
     let mut rig = Rig::new().await;
     let first = rig.active(camera(1)).await;
+    // The stop takes two seconds, as nobody acknowledges it.
+    rig.cameras.set(Mood::Hangs);
     let (stopped, started) = tokio::join!(rig.supervisor.stop(camera(1)), async {
-        tokio::task::yield_now().await;
-        rig.start(camera(1)).await
+        sleep(secs(1)).await;
+        let begin = Instant::now();
+        let started = rig.start(camera(1)).await;
+        assert!(begin.elapsed() >= secs(1), "behind the stop");
+        started
     });
+    rig.cameras.set(Mood::Works);
     assert_eq!(stopped.unwrap().stream, first.stream);
     let second = started.unwrap();
     assert_ne!(second.stream, first.stream);
@@ -223,8 +229,9 @@ async fn a_start_or_join_behind_a_stop_waits_for_it_and_starts_anew() {
         rig.cameras.sent(camera(1)),
         [play(first.stream), stop(first.stream), play(second.stream)]
     );
+    rig.cameras.set(Mood::Hangs);
     let (stopped, joined) = tokio::join!(rig.supervisor.stop(camera(1)), async {
-        tokio::task::yield_now().await;
+        sleep(secs(1)).await;
         rig.join(camera(1)).await
     });
     assert!(stopped.is_ok());
@@ -690,10 +697,10 @@ async fn f04_what_a_crash_left_streaming_is_stopped() {
             .iter()
             .all(|row| row.status == SessionStatus::Interrupted)
     );
+    // One is started meanwhile: its old run must be stopped before the new one is played, and not after.
+    let started = rig.start(camera(1)).await.unwrap();
     sleep(secs(10)).await;
     rig.cameras.set(Mood::Works);
-    // One is started at once: its old run must be stopped before the new one is played, and not after.
-    let started = rig.start(camera(1)).await.unwrap();
     rig.cameras.until(camera(2), "stream/stop", 1).await;
     assert_eq!(rig.cameras.sent(camera(2)), [stop(left[1].stream)]);
     rig.engine.rtp_started(camera(1));

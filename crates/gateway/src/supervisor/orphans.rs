@@ -1,5 +1,5 @@
-//! Streams that a crash left running at their cameras. They are told to stop once the broker can be reached, unless the
-//! camera is started before: then its stream's task does it, so that the order is right.
+//! Streams that a crash left running at their cameras. They are told to stop once the broker can be reached. Where the
+//! camera is started before that, its stream's task does it right before the play, so that the order is right.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,11 +33,17 @@ impl Orphans {
         self.lock().remove(&camera)
     }
 
-    fn next(&self) -> Option<CameraId> {
-        self.lock().keys().next().copied()
+    /// The camera could not be told.
+    pub(super) fn put_back(&self, camera: CameraId, stream: StreamId) {
+        self.lock().insert(camera, stream);
+    }
+
+    fn cameras(&self) -> Vec<CameraId> {
+        self.lock().keys().copied().collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<CameraId, StreamId>> {
+        // Each critical section is one operation of the map.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -46,29 +52,36 @@ impl Orphans {
 pub(super) async fn stop_all(shared: Arc<Shared>) {
     let deadline = Instant::now() + WORTH_TELLING;
     let mut broker = shared.commands.broker();
-    while let Some(camera) = shared.orphans.next() {
+    while !shared.orphans.cameras().is_empty() {
         let connected = broker.wait_for(|state| *state == BrokerState::Connected);
-        if !matches!(timeout_at(deadline, connected).await, Ok(Ok(_))) {
+        if !matches!(timeout_at(deadline, connected).await, Ok(Ok(_))) || Instant::now() >= deadline
+        {
             tracing::warn!(
                 "cameras that a crash left streaming could not be told to stop; they end by themselves"
             );
             return;
         }
-        let Some(stream) = shared.orphans.take(camera) else {
-            continue; // started meanwhile
-        };
-        match shared.commands.send(camera, Command::Stop { stream }).await {
-            Ok(()) => {
-                tracing::info!(%camera, %stream, "told a camera to stop what a crash left running")
+        for camera in shared.orphans.cameras() {
+            // A stop after the play of a new stream could end that.
+            if shared.streams.running(camera).is_none() {
+                stop(&shared, camera).await;
             }
-            Err(error) => {
-                tracing::debug!(%camera, %error, "a camera could not be told to stop yet");
-                // A stream that was started meanwhile must not be followed by this stop.
-                if shared.streams.running(camera).is_none() {
-                    shared.orphans.lock().insert(camera, stream);
-                }
-                sleep(RETRY_PAUSE).await;
-            }
+        }
+        sleep(RETRY_PAUSE).await;
+    }
+}
+
+async fn stop(shared: &Shared, camera: CameraId) {
+    let Some(stream) = shared.orphans.take(camera) else {
+        return;
+    };
+    match shared.commands.send(camera, Command::Stop { stream }).await {
+        Ok(()) => {
+            tracing::info!(%camera, %stream, "told a camera to stop what a crash left running");
+        }
+        Err(error) => {
+            tracing::debug!(%camera, %error, "a camera could not be told to stop yet");
+            shared.orphans.put_back(camera, stream);
         }
     }
 }

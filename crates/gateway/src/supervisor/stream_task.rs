@@ -127,10 +127,6 @@ impl StreamTask {
 
     async fn begin(&mut self) {
         let camera = self.session.order.camera;
-        // Left running by a crash; to be ended before the next begins, in this order.
-        if let Some(stream) = self.shared.orphans.take(camera) {
-            self.send(Command::Stop { stream }, |_| None);
-        }
         match self.shared.cameras.online(camera) {
             Some(true) => self.handle(Input::CameraHello).await,
             Some(false) => self.handle(Input::CameraOffline).await,
@@ -289,6 +285,7 @@ impl StreamTask {
     }
 
     fn play(&mut self, stream: StreamId) -> Option<Input> {
+        self.stop_orphan();
         let sdp = self.session.opened.as_ref()?.camera_sdp.clone();
         self.send(Command::Play { stream, sdp }, move |sent| {
             Some(match sent {
@@ -296,6 +293,20 @@ impl StreamTask {
                 Err(reason) => Input::PlayFailed { stream, reason },
             })
         })
+    }
+
+    /// What a crash left running is ended before the next begins.
+    fn stop_orphan(&mut self) {
+        let camera = self.link.camera;
+        if let Some(stream) = self.shared.orphans.take(camera) {
+            let shared = Arc::clone(&self.shared);
+            self.send(Command::Stop { stream }, move |sent| {
+                if sent.is_err() {
+                    shared.orphans.put_back(camera, stream);
+                }
+                None
+            });
+        }
     }
 
     /// Sends a command at once, in order, and awaits its acknowledgement beside the loop.
