@@ -6,8 +6,8 @@ mod browser_support;
 mod http_support;
 
 use apiary_media::engine::EngineError;
-use browser_support::chromium::Browser;
-use browser_support::{Page, and_then_clean_up, take_turn};
+use browser_support::chromium::{Browser, Page};
+use browser_support::{and_then_clean_up, take_turn};
 use http_support::{CAMERA, Gateway, OTHER_CAMERA};
 use serde_json::json;
 

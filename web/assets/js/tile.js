@@ -87,7 +87,7 @@ export class Tile {
 
   remove() {
     clearTimeout(this.#lingerTimer);
-    this.#player.stop();
+    this.#player.dispose();
     this.element.remove();
   }
 
@@ -178,7 +178,7 @@ export class Tile {
     const facts = [counted(stream.viewer_count, 'viewer')];
     if (stream.bitrate_kbps) facts.push(bitrate(stream.bitrate_kbps));
     const sample = this.#player.sample;
-    if (sample && sample.height > 0) facts.push(`${sample.width} × ${sample.height}`);
+    if (sample && sample.height > 0) facts.push(`${sample.height}p`);
     return facts.join(' · ');
   }
 

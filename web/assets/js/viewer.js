@@ -16,7 +16,7 @@ const LOG_LINES = 100;
 const camera = (new URLSearchParams(location.search).get('camera') ?? '').toUpperCase();
 const video = /** @type {HTMLVideoElement} */ (byId('video'));
 const player = new Player(camera, video);
-/** What the server last said of the stream. @type {import('./player.js').StreamState} */
+/** What the server last said of the stream. @type {import('./attempt.js').StreamState} */
 let stream = { state: 'idle' };
 /** A start or stop is under way. */
 let busy = false;

@@ -13,8 +13,6 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 
-pub(crate) use chromium::Page;
-
 /// Whatever a test waits for must come within this time. Generous: the machine encodes, sends and decodes all of it.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 

@@ -204,11 +204,15 @@ impl Session {
             .await;
         match joined {
             Ok(joined) => {
-                self.watching = Some(Watching {
+                let watching = Watching {
                     camera,
                     viewer: joined.viewer,
-                });
-                self.answer(joined)
+                };
+                self.watching = Some(watching);
+                self.answer(joined)?;
+                // What happened before the answer is told by how things stand now.
+                self.events = self.http.supervisor.events();
+                self.read_anew(watching)
             }
             Err(error) => self.report(error.into()),
         }
@@ -226,7 +230,7 @@ impl Session {
             self.outbox
                 .send(&ServerMessage::IceCandidate { candidate })?;
         }
-        Ok(self.outbox.send(&ServerMessage::state(&joined.stream))?)
+        Ok(())
     }
 
     async fn add_candidate(&self, candidate: &str) -> Result<(), End> {
@@ -272,16 +276,26 @@ impl Session {
         }
     }
 
-    /// Events were missed: what they would have said is read from the supervisor.
+    /// In place of events that were missed: what they would have said is read from the supervisor.
     fn read_anew(&mut self, watching: Watching) -> Result<(), End> {
+        let stream = self.http.supervisor.stream(watching.camera);
         let known = self.http.supervisor.viewers(Some(watching.camera));
-        if known.iter().all(|viewer| viewer.viewer != watching.viewer) {
-            return self.on_gone("the viewer is no longer known".to_owned(), true);
+        if known.iter().any(|viewer| viewer.viewer == watching.viewer) {
+            return match stream {
+                Some(stream) => Ok(self.outbox.send(&ServerMessage::state(&stream))?),
+                None => Ok(()),
+            };
         }
-        match self.http.supervisor.stream(watching.camera) {
-            Some(stream) => Ok(self.outbox.send(&ServerMessage::state(&stream))?),
-            None => Ok(()),
-        }
+        let runs = stream.is_some_and(|stream| match stream.phase {
+            Phase::Idle | Phase::Starting | Phase::Active => true,
+            Phase::Stopping | Phase::Stopped | Phase::Error => false,
+        });
+        let reason = if runs {
+            "the viewer's connection was lost"
+        } else {
+            "the stream has ended"
+        };
+        self.on_gone(reason.to_owned(), runs)
     }
 
     fn on_gone(&mut self, reason: String, retry: bool) -> Result<(), End> {
