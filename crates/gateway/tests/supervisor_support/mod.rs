@@ -6,6 +6,7 @@
 pub(crate) mod cameras;
 pub(crate) mod engine;
 pub(crate) mod store;
+pub(crate) mod wire_engine;
 
 use std::collections::HashMap;
 use std::sync::Arc;
