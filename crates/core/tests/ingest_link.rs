@@ -96,12 +96,20 @@ fn a_camera_that_does_not_retransmit_is_asked_for_key_frames_once_a_second() {
     let mut world = World::new(3, faults);
     world.answers_nack = false;
     world.run_until(world.start + 30 * SECOND);
-    assert!(
-        world
-            .events
+    let needed: Vec<_> = world
+        .events
+        .iter()
+        .filter(|(_, event)| *event == IngestEvent::KeyFrameNeeded)
+        .map(|(at, _)| *at)
+        .collect();
+    assert!(needed.len() >= 10, "{}", needed.len());
+    for pair in needed.windows(2) {
+        let answered = world
+            .idrs
             .iter()
-            .any(|(_, event)| *event == IngestEvent::KeyFrameNeeded)
-    );
+            .any(|idr| *idr <= pair[1] && *idr >= pair[0] - SECOND / 10);
+        assert!(answered, "said again without a key frame in between");
+    }
     let requests: Vec<_> = world
         .feedback
         .iter()

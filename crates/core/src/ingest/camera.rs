@@ -111,6 +111,8 @@ pub struct CameraIngest {
     rate: RateMeter,
     picture: Picture,
     foreign: ForeignSsrcs,
+    /// [`IngestEvent::KeyFrameNeeded`] was said and no key frame has come since.
+    picture_lost: bool,
     rtcp_seen: bool,
     rtcp: RtcpCounters,
     malformed: u64,
@@ -152,6 +154,7 @@ impl CameraIngest {
             rate: RateMeter::default(),
             picture: Picture::Awaited,
             foreign: ForeignSsrcs::default(),
+            picture_lost: false,
             rtcp_seen: false,
             rtcp: RtcpCounters::default(),
             malformed: 0,
@@ -172,6 +175,7 @@ impl CameraIngest {
         self.feedback.rearm(config.feedback);
         self.bandwidth.forget_upstream(now);
         self.picture = Picture::Awaited;
+        self.picture_lost = false;
         self.rtcp_seen = false;
     }
 
@@ -274,6 +278,7 @@ impl CameraIngest {
 
     /// A key frame begins with the packet of this extended sequence number.
     pub fn on_key_frame(&mut self, ext_seq: u64) {
+        self.picture_lost = false;
         self.feedback.key_frames().on_key_frame();
         self.video.on_key_frame(ext_seq);
     }
@@ -402,7 +407,7 @@ impl CameraIngest {
             return;
         }
         self.request_key_frame(now);
-        if self.events.back() != Some(&IngestEvent::KeyFrameNeeded) {
+        if !std::mem::replace(&mut self.picture_lost, true) {
             self.push_event(IngestEvent::KeyFrameNeeded);
         }
     }

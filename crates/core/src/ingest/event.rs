@@ -27,6 +27,7 @@ pub enum IngestEvent {
         /// The SSRC seen.
         ssrc: Ssrc,
     },
-    /// Part of the picture is lost for good. The camera has been asked for a key frame already.
+    /// Part of the picture is lost for good. The camera is being asked for a key frame; said once until it
+    /// comes.
     KeyFrameNeeded,
 }
