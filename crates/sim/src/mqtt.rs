@@ -111,6 +111,7 @@ impl CameraTask {
     async fn powered(&mut self) -> Ended {
         let (mut session, mut events) = self.open_session().await;
         let mut backoff = self.broker.reconnect_first;
+        let mut reported = false;
         loop {
             let polled = {
                 let mut poll = pin!(events.poll());
@@ -127,10 +128,11 @@ impl CameraTask {
                 Ok(Ok(event)) => {
                     if self.on_event(&session, event) {
                         backoff = self.broker.reconnect_first;
+                        reported = false;
                     }
                 }
                 Ok(Err(error)) => {
-                    self.on_connection_lost(&error);
+                    self.on_connection_lost(&error, std::mem::replace(&mut reported, true));
                     if let Some(ended) = self.wait(&mut session, backoff).await {
                         return ended;
                     }
@@ -268,13 +270,19 @@ impl CameraTask {
         }
     }
 
-    fn on_connection_lost(&self, error: &ConnectionError) {
+    /// The first failure in a row is worth a line, `reported` ones are not.
+    fn on_connection_lost(&self, error: &ConnectionError, reported: bool) {
         self.show_connected(false);
-        let Self { config, broker, .. } = self;
-        tracing::warn!(
-            camera = %config.id, broker = %format_args!("{}:{}", broker.host, broker.port), %error,
-            "simulated camera has no connection to the broker; it tries again",
-        );
+        let broker = format_args!("{}:{}", self.broker.host, self.broker.port);
+        let camera = self.config.id;
+        if reported {
+            tracing::debug!(%camera, %broker, %error, "still no connection to the broker");
+        } else {
+            tracing::warn!(
+                %camera, %broker, %error,
+                "simulated camera has no connection to the broker; it keeps trying",
+            );
+        }
     }
 
     /// Says that the camera goes, and disconnects in order, if the broker still listens.

@@ -46,6 +46,8 @@ const CLOCK_SAMPLE: &str = "00:00:00.0";
 const BITRATE_SAMPLE: &str = "00000 KBIT/S";
 /// The wandering block crosses the picture in this many pictures (four seconds at 30 a second).
 const FRAMES_PER_CROSSING: u64 = 120;
+/// The swatches at the bottom take one in so many lines.
+const SWATCH_SHARE: usize = 24;
 /// Luma swing of the grain around mid grey.
 const GRAIN_SWING: i16 = 28;
 
@@ -81,7 +83,7 @@ impl TestCard {
         }
         self.canvas
             .text((clock.x, clock.y), clock_scale, Colour::WHITE, scene.clock);
-        let line = format!("{:>5} KBIT/S", scene.bitrate_kbps);
+        let line = format!("{} KBIT/S", scene.bitrate_kbps);
         self.canvas
             .text((bitrate.x, bitrate.y), text_scale, Colour::WHITE, &line);
         self.canvas.fill(block(track, scene.frame), self.accent);
@@ -101,6 +103,8 @@ impl Layout {
         let margin = even(width / 40);
         let clock_width = text_width(CLOCK_SAMPLE, clock_scale);
         let block = even(height / 9).max(2);
+        // Colour swatches stand below this line.
+        let floor = height - height / SWATCH_SHARE;
         Self {
             clock_scale,
             text_scale,
@@ -112,7 +116,7 @@ impl Layout {
             },
             bitrate: Area {
                 x: margin,
-                y: even(height.saturating_sub(margin + line)),
+                y: even(floor.saturating_sub(margin + line)),
                 width: text_width(BITRATE_SAMPLE, text_scale),
                 height: line,
             },
@@ -124,7 +128,7 @@ impl Layout {
             },
             grain: Area {
                 x: even(width.saturating_sub(width / 5 + margin)),
-                y: even(height.saturating_sub(height / 5 + margin)),
+                y: even(floor.saturating_sub(height / 5 + margin)),
                 width: even(width / 5),
                 height: even(height / 5),
             },
@@ -144,18 +148,18 @@ fn draw_background(canvas: &mut Canvas, layout: &Layout, name: &str, hue: f32) {
             height: height * (band + 1) / BANDS - top + 1,
         };
         let shade = 40 + (band * 5) as u8;
-        canvas.fill(area, Colour::hue(shade, hue, 60.0));
+        canvas.fill(area, Colour::hue(shade, hue, 44.0));
     }
     for step in 0..8 {
         let swatch = Area {
             x: width * step / 8,
-            y: height - height / 24,
+            y: height - height / SWATCH_SHARE,
             width: width / 8 + 1,
-            height: height / 24,
+            height: height / SWATCH_SHARE,
         };
         canvas.fill(swatch, Colour::hue(120, hue + step as f32 * 45.0, 90.0));
     }
-    canvas.fill(layout.track, Colour::hue(30, hue, 40.0));
+    canvas.fill(layout.track, Colour::hue(30, hue, 25.0));
     let margin = layout.bitrate.x;
     let scale = layout.text_scale + 2;
     canvas.text((margin, margin), scale, Colour::WHITE, name);
@@ -245,7 +249,7 @@ mod tests {
         let first = mean(card(0.0).draw(scene(0, "", 0)));
         let second = mean(card(137.5).draw(scene(0, "", 0)));
         let distance = first.0.abs_diff(second.0) + first.1.abs_diff(second.1);
-        assert!(distance > 40, "{first:?} {second:?}");
+        assert!(distance > 30, "{first:?} {second:?}");
     }
 
     #[test]

@@ -135,3 +135,65 @@ fn encoder(bitrate: Bitrate, frame_rate: u32) -> Result<Encoder, EncodeError> {
     Encoder::with_api_config(OpenH264API::from_source(), config)
         .map_err(|source| EncodeError::Open { bitrate, source })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::card::{Scene, TestCard};
+    use super::*;
+
+    const FPS: u32 = 30;
+
+    /// Encodes `seconds` of the test card at its real size.
+    fn encode(encoder: &mut CardEncoder, seconds: u32) -> Vec<AccessUnit> {
+        let mut card = TestCard::new((1280, 720), "Test", 0.0, 1);
+        let scene = |number: u32| Scene {
+            frame: number.into(),
+            clock: "12:00:00.0",
+            bitrate_kbps: 0,
+        };
+        (0..seconds * FPS)
+            .filter_map(|number| encoder.encode(card.draw(scene(number))).unwrap())
+            .collect()
+    }
+
+    fn nal_types(unit: &AccessUnit) -> Vec<u8> {
+        let nals = apiary_wire::h264::nal_units(&unit.annexb);
+        nals.map(|nal| nal[0] & 0x1F).collect()
+    }
+
+    #[test]
+    fn the_bitrate_is_met_and_follows_a_change() {
+        let mut encoder = CardEncoder::new(Bitrate::from_kbps(5000), FPS).unwrap();
+        for kbps in [5000, 500, 2000] {
+            encoder.set_bitrate(Bitrate::from_kbps(kbps)).unwrap();
+            let units = encode(&mut encoder, 4);
+            let bytes: usize = units.iter().map(|unit| unit.annexb.len()).sum();
+            let measured = bytes as u64 * 8 / 4 / 1000;
+            let near = kbps * 8 / 10..kbps * 12 / 10;
+            assert!(
+                near.contains(&measured),
+                "{kbps} wanted, {measured} kbit/s came"
+            );
+            assert!(units[0].idr);
+        }
+    }
+
+    #[test]
+    fn every_picture_is_one_slice_and_idrs_carry_their_parameter_sets() {
+        let mut encoder = CardEncoder::new(Bitrate::from_kbps(1500), FPS).unwrap();
+        let mut units = encode(&mut encoder, 1);
+        encoder.request_idr();
+        units.extend(encode(&mut encoder, 1));
+        let idrs = units.iter().filter(|unit| unit.idr).count();
+        assert_eq!(idrs, 2, "at the start and when asked for, no others");
+        for unit in &units {
+            let wanted: &[u8] = if unit.idr { &[7, 8, 5] } else { &[1] };
+            assert_eq!(nal_types(unit), wanted);
+        }
+        // Constrained baseline, level 3.1 at most: profile_idc 66 with constraint_set1 (no B-frames).
+        let sps = apiary_wire::h264::nal_units(&units[0].annexb)
+            .next()
+            .unwrap();
+        assert_eq!((sps[1], sps[2] & 0x40, sps[3]), (66, 0x40, 31));
+    }
+}

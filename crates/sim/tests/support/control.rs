@@ -82,9 +82,13 @@ impl Control {
         &mut self,
         status: ConnectionStatus,
     ) -> apiary_wire::camera::Connection {
-        self.message(|message| match message {
-            CameraMessage::Connection(found) if found.status == Some(status) => Some(found),
-            _ => None,
+        self.message(|message| {
+            if let CameraMessage::Connection(found) = message
+                && found.status == Some(status)
+            {
+                return Some(found);
+            }
+            None
         })
         .await
     }
