@@ -7,7 +7,7 @@ mod browser_support;
 use apiary_sim::StopReason;
 use browser_support::chromium::Browser;
 use browser_support::program::Program;
-use browser_support::{DEADLINE, and_then_clean_up, take_turn};
+use browser_support::{DEADLINE, and_then_clean_up, screenshots, take_turn};
 use serde_json::Value;
 
 const VIDEO: &str = "#video";
@@ -326,6 +326,71 @@ async fn a_browser_without_h264_is_told_so() {
         );
         page.until("the page says it", &told).await;
         assert_eq!(program.viewer_count().await, 0);
+    };
+    and_then_clean_up(test, async { page.clone().close().await }).await;
+    browser.stop().await;
+    program.stop().await;
+}
+
+/// Joins by WHEP twenty times, one after the other; milliseconds from the offer's POST to the first picture on the screen.
+const TWENTY_JOINS: &str = "
+    const done = arguments[arguments.length - 1];
+    const join = async () => {
+      const connection = new RTCPeerConnection();
+      const video = document.createElement('video');
+      video.muted = true;
+      document.body.append(video);
+      connection.addTransceiver('video', {direction: 'recvonly'});
+      connection.addTransceiver('audio', {direction: 'recvonly'});
+      connection.ontrack = (event) => {
+        if (event.track.kind === 'video') video.srcObject = new MediaStream([event.track]);
+        video.play().catch(() => {});
+      };
+      await connection.setLocalDescription();
+      const shown = new Promise((resolve) => video.requestVideoFrameCallback(() => resolve(performance.now())));
+      const started = performance.now();
+      const response = await fetch('/whep/CAMERA', {
+        method: 'POST', headers: {'Content-Type': 'application/sdp'}, body: connection.localDescription.sdp
+      });
+      await connection.setRemoteDescription({type: 'answer', sdp: await response.text()});
+      const took = await shown - started;
+      await fetch(response.headers.get('Location'), {method: 'DELETE'});
+      connection.close();
+      video.remove();
+      return took;
+    };
+    (async () => {
+      const times = [];
+      for (let count = 0; count < 20; count += 1) times.push(await join());
+      done(times);
+    })().catch((error) => done(String(error)));";
+
+/// Nothing about time is asserted: the numbers go to `join-times.json` beside the screenshots.
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_players_in_a_row_see_a_running_stream() {
+    let _turn = take_turn();
+    let (program, browser) = (Program::start(1).await, Browser::start().await);
+    let page = browser.page().await;
+    let test = async {
+        let [camera] = program.camera_ids();
+        page.open(&program.url(&format!("/viewer?camera={camera}")))
+            .await;
+        page.frames_advance(VIDEO, 30).await;
+        let script = TWENTY_JOINS.replace("CAMERA", &camera);
+        let answer = page
+            .client
+            .execute_async(&script, Vec::new())
+            .await
+            .unwrap();
+        let times: Vec<f64> =
+            serde_json::from_value(answer.clone()).unwrap_or_else(|_| panic!("{answer}"));
+        assert_eq!(times.len(), 20);
+        let mut sorted = times.clone();
+        sorted.sort_by(f64::total_cmp);
+        let report =
+            serde_json::json!({"unit": "ms", "p50": sorted[9], "p95": sorted[18], "all": times});
+        std::fs::write(screenshots().join("join-times.json"), report.to_string()).unwrap();
+        program.until_viewers(1).await;
     };
     and_then_clean_up(test, async { page.clone().close().await }).await;
     browser.stop().await;

@@ -87,7 +87,6 @@ export class Player extends EventTarget {
 
   #connect() {
     this.#leave();
-    this.#become('connecting', 'Connecting…');
     this.#attempt = new Attempt(this.#camera, {
       track: (stream) => this.#show(stream),
       connected: () => this.#onConnected(),
@@ -96,6 +95,7 @@ export class Player extends EventTarget {
       stream: (state) => this.#onStream(state),
       ended: (ending) => this.#onEnded(ending),
     });
+    this.#become('connecting', 'Connecting…');
   }
 
   #leave() {

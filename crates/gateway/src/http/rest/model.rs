@@ -375,7 +375,6 @@ impl StreamRates {
 pub(super) struct StreamStatistics {
     camera_id: String,
     stream_id: String,
-    state: &'static str,
     /// RTP packets taken.
     packets: u64,
     /// Their payload octets.
@@ -404,7 +403,6 @@ impl StreamStatistics {
         Self {
             camera_id: stream.camera.to_string(),
             stream_id: stream.stream.to_string(),
-            state: stream.phase.as_str(),
             packets: leg.packets,
             octets: leg.octets,
             lost: leg.lost,
