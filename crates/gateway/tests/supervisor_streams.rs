@@ -512,6 +512,20 @@ async fn a_used_up_port_range_is_named_and_recovers() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_leg_that_could_not_be_closed_does_not_keep_the_camera_from_starting() {
+    let mut rig = Rig::new().await;
+    rig.active(camera(1)).await;
+    rig.engine.fault(Fault::HangInClose);
+    let stopped = rig.supervisor.stop(camera(1)).await.unwrap();
+    assert_eq!(stopped.phase, Phase::Stopped);
+    assert_eq!(rig.engine.legs(), 1, "left open");
+    rig.engine.mend(Fault::HangInClose);
+    rig.active(camera(1)).await;
+    assert_eq!(rig.engine.legs(), 1);
+    rig.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn f10_a_lost_worker_is_reopened_and_its_viewers_are_told() {
     let mut rig = Rig::new().await;
     let joined = rig.join(camera(1)).await.unwrap();

@@ -231,8 +231,18 @@ impl StreamTask {
 
     async fn open(&mut self, stream: StreamId) -> Input {
         self.session.opened = None;
+        self.publish(false); // nobody can join until it is open again
         let spec = self.session.order.spec(stream);
-        let opened = in_time(self.shared.engine.open(spec)).await;
+        let mut opened = in_time(self.shared.engine.open(spec.clone())).await;
+        if let Err(EngineError::AlreadyOpen(camera)) = opened {
+            // No stream but this one has the camera: the leg is left of one that could not be closed.
+            tracing::warn!("closing a leg that was left open");
+            let closed = in_time(self.shared.engine.close(camera, CloseReason::Failed)).await;
+            opened = match closed {
+                Ok(()) => in_time(self.shared.engine.open(spec)).await,
+                Err(error) => Err(error),
+            };
+        }
         self.on_leg(stream, opened).await
     }
 

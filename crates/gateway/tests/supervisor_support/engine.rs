@@ -74,6 +74,10 @@ impl FakeEngine {
         self.books().faults.insert(fault);
     }
 
+    pub(crate) fn mend(&self, fault: Fault) {
+        self.books().faults.remove(&fault);
+    }
+
     fn takes(&self, fault: Fault) -> bool {
         self.books().faults.remove(&fault)
     }
