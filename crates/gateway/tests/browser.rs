@@ -332,6 +332,46 @@ async fn a_browser_without_h264_is_told_so() {
     program.stop().await;
 }
 
+/// A browser that plays nothing without a click, not even muted: phones that save power do so.
+const WITHOUT_AUTOPLAY: &str = "
+    const original = HTMLMediaElement.prototype.play;
+    document.querySelector('.tile video').autoplay = false;
+    HTMLMediaElement.prototype.play = function () {
+      return navigator.userActivation.isActive && window.mayPlay
+        ? original.call(this)
+        : Promise.reject(new DOMException('no click yet', 'NotAllowedError'));
+    };";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_that_refuses_to_play_is_helped_by_a_click() {
+    let _turn = take_turn();
+    let (program, browser) = (Program::start(1).await, Browser::start().await);
+    let page = browser.page().await;
+    let test = async {
+        page.open_quiet_dashboard(&program.url("")).await;
+        page.until(
+            "the camera",
+            "document.querySelectorAll('.tile').length === 1",
+        )
+        .await;
+        page.run(WITHOUT_AUTOPLAY).await;
+        page.click("label.switch").await;
+        let asks = "document.querySelector('.veil-text').textContent === 'Tap to play'";
+        page.until("the page asks for a click", asks).await;
+        page.run("window.mayPlay = true;").await;
+        page.click(".screen").await;
+        page.frames_advance(".tile video", 10).await;
+        let gone = "document.querySelector('.tile').dataset.veil === 'none'";
+        page.until("nothing covers the picture", gone).await;
+        // From then on a click opens the camera's own page.
+        page.click(".screen").await;
+        page.frames_advance(VIDEO, 10).await;
+    };
+    and_then_clean_up(test, async { page.clone().close().await }).await;
+    browser.stop().await;
+    program.stop().await;
+}
+
 /// Joins by WHEP twenty times, one after the other; milliseconds from the offer's POST to the first picture on the screen.
 const TWENTY_JOINS: &str = "
     const done = arguments[arguments.length - 1];

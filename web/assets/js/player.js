@@ -49,6 +49,7 @@ export class Player extends EventTarget {
     this.#camera = camera;
     this.#video = video;
     const until = { signal: this.#lifetime.signal };
+    video.addEventListener('playing', () => this.#allowed(), until);
     document.addEventListener('visibilitychange', () => this.#wake(), until);
     window.addEventListener('online', () => this.#wake(), until);
     window.addEventListener('pageshow', () => this.#wake(), until);
@@ -81,8 +82,13 @@ export class Player extends EventTarget {
 
   /** Plays after a click where the browser had refused to play by itself. */
   async resume() {
-    this.needsClick = false;
     await this.#startPlayback();
+  }
+
+  #allowed() {
+    if (!this.needsClick) return;
+    this.needsClick = false;
+    this.#announce();
   }
 
   #connect() {

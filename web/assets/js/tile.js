@@ -46,6 +46,7 @@ export class Tile {
     this.#find('.name').title = id;
     this.#find('.start').addEventListener('click', () => void this.#start());
     this.#find('.stop').addEventListener('click', () => void this.#stop());
+    this.#find('.screen').addEventListener('click', () => this.#onScreenClick());
     this.#player = new Player(id, /** @type {HTMLVideoElement} */ (this.#find('video')));
     this.#player.addEventListener('phase', () => this.#onPhase());
     this.#player.addEventListener('sample', () => this.#render());
@@ -101,6 +102,12 @@ export class Tile {
       this.#changed();
     }
     this.#render();
+  }
+
+  /** For pointers; keyboards have the link. */
+  #onScreenClick() {
+    if (this.#player.needsClick) void this.#player.resume();
+    else this.#find('.watch').click();
   }
 
   async #start() {
@@ -161,11 +168,13 @@ export class Tile {
 
   /** @param {string} state */
   #renderVeil(state) {
-    const { phase, detail } = this.#player;
+    const { phase, detail, needsClick } = this.#player;
     const veil = { playing: 'none', stalled: 'dim' }[/** @type {string} */ (phase)] ?? 'full';
-    this.element.dataset.veil = veil;
-    this.element.dataset.busy = String(this.#busy || ['connecting', 'waiting', 'retrying', 'stalled'].includes(phase));
-    this.#text('.veil-text', detail && phase !== 'failed' ? detail : state);
+    const waiting = this.#busy || ['connecting', 'waiting', 'retrying', 'stalled'].includes(phase);
+    this.element.dataset.veil = needsClick ? 'dim' : veil;
+    this.element.dataset.busy = String(waiting && !needsClick);
+    const text = detail && phase !== 'failed' ? detail : state;
+    this.#text('.veil-text', needsClick ? 'Tap to play' : text);
   }
 
   /** @param {Camera} camera */
