@@ -521,7 +521,7 @@ fn a_certificate_that_may_not_be_read_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let key = dir.path().join("secret.key");
     std::fs::write(&key, "x").unwrap();
-    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0)).unwrap();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o000)).unwrap();
     // The superuser may read everything: then there is nothing to test.
     if std::fs::read(&key).is_ok() {
         return;

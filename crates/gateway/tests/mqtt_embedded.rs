@@ -15,15 +15,19 @@ mod client;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
+use std::time::Duration;
 
+use apiary::config::values::BrokerTarget;
 use apiary::config::{TlsFiles, Verify};
 use apiary::mqtt::control::ControlSettings;
-use apiary::mqtt::{CameraControl, EmbeddedBroker, Mqtt, TlsFileError, tls};
+use apiary::mqtt::{CameraControl, ControlError, EmbeddedBroker, Mqtt, TlsFileError, tls};
+use apiary_wire::camera::Command as CameraCommand;
 use brokers::embedded_config;
 use certificates::Authority;
 use client::{Camera, camera_id, connected, control, external, soon, unreachable};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 
 #[tokio::test]
 async fn a_taken_port_is_an_error_that_names_the_key() {
@@ -154,7 +158,7 @@ async fn nothing_listening_is_explained() {
         .port();
     let control = control(&external(port, None));
     let error = control
-        .send(camera_id(), apiary_wire::camera::Command::Reboot)
+        .send(camera_id(), CameraCommand::Reboot)
         .await
         .unwrap_err()
         .to_string();
@@ -163,6 +167,66 @@ async fn nothing_listening_is_explained() {
             && error.contains("is the broker running"),
         "{error}"
     );
+    control.shutdown().await;
+}
+
+/// A broker that lets clients in and then acknowledges nothing but subscriptions.
+async fn deaf_broker() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut packet = [0; 4096];
+        // CONNECT, answered by CONNACK; SUBSCRIBE with packet id 1, answered by SUBACK (MQTT 3.1.1 §3.2, §3.9).
+        _ = stream.read(&mut packet).await.unwrap();
+        stream.write_all(&[0x20, 2, 0, 0]).await.unwrap();
+        _ = stream.read(&mut packet).await.unwrap();
+        stream
+            .write_all(&[0x90, 6, 0, 1, 1, 1, 1, 1])
+            .await
+            .unwrap();
+        while stream.read(&mut packet).await.is_ok_and(|read| read > 0) {}
+    });
+    port
+}
+
+#[tokio::test]
+async fn a_silent_broker_is_told_and_the_queue_to_it_is_bounded() {
+    let config = external(deaf_broker().await, None);
+    let BrokerTarget::External(address) = config.broker.clone() else {
+        panic!("it is external")
+    };
+    let mut settings = ControlSettings::new(&config, address).unwrap();
+    settings.ack_timeout = Duration::from_millis(100);
+    let control = CameraControl::start(settings);
+    connected(&control).await;
+
+    let silent = control
+        .send(camera_id(), CameraCommand::Reboot)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(silent, ControlError::NotAcknowledged { .. }),
+        "{silent}"
+    );
+
+    // Far more than may wait. All end: some unacknowledged, the rest at once.
+    let mut sends = JoinSet::new();
+    for _ in 0..5000 {
+        let control = control.clone();
+        sends.spawn(async move { control.send(camera_id(), CameraCommand::Reboot).await });
+    }
+    let ends = soon("the end of all sends", sends.join_all()).await;
+    let full = ends
+        .iter()
+        .filter(|end| matches!(end, Err(ControlError::QueueFull { .. })))
+        .count();
+    let unheard = ends
+        .iter()
+        .filter(|end| matches!(end, Err(ControlError::NotAcknowledged { .. })))
+        .count();
+    assert!(full > 1000, "only {full} of 5000 met a full queue");
+    assert_eq!(full + unheard, 5000);
     control.shutdown().await;
 }
 
@@ -282,8 +346,7 @@ fn client_ids_have_a_random_end() {
     let config = external(1, None);
     let ids: Vec<String> = (0..2)
         .map(|_| {
-            let apiary::config::values::BrokerTarget::External(address) = config.broker.clone()
-            else {
+            let BrokerTarget::External(address) = config.broker.clone() else {
                 panic!()
             };
             ControlSettings::new(&config, address).unwrap().client_id

@@ -80,16 +80,10 @@ impl Connector {
                 () = sleep(pause) => {}
             }
         }
-        let since = Timestamp::now();
         let cause = "this program is ending".to_owned();
+        let since = Timestamp::now();
         self.shared
-            .client
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .take();
-        self.shared
-            .state
-            .send_replace(BrokerState::Unreachable { cause, since });
+            .transition_to(BrokerState::Unreachable { cause, since }, None);
     }
 
     /// Tells of a loss once, not at each failed attempt after it, unless the cause became another.

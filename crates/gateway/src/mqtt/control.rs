@@ -158,6 +158,9 @@ impl Shared {
         match &state {
             BrokerState::Connecting => tracing::debug!(broker, "connecting to the MQTT broker"),
             BrokerState::Connected => tracing::info!(broker, "connected to the MQTT broker"),
+            BrokerState::Unreachable { .. } if self.stop.is_cancelled() => {
+                tracing::debug!(broker, "disconnected from the MQTT broker");
+            }
             BrokerState::Unreachable { cause, .. } => {
                 tracing::warn!(broker, cause, "the MQTT broker cannot be reached");
             }
