@@ -205,7 +205,7 @@ fn serve_ends_well_on_either_signal() {
 #[test]
 fn the_demo_shows_its_cameras_and_leaves_nothing_behind() {
     let dir = tempfile::tempdir().unwrap();
-    // Port 0 is always "taken": the demo says where it went instead.
+    // Port 0 takes any free one; the printed address has it.
     let mut running = Running::start(
         apiary(dir.path(), &["demo", "--http-port", "0", "--cameras", "2"])
             .env("TMPDIR", dir.path()),

@@ -158,7 +158,7 @@ fn announce(ready: &Ready, options: &Options) {
         .http
         .first()
         .map_or(options.http_port, SocketAddr::port);
-    if port != options.http_port {
+    if options.http_port != 0 && port != options.http_port {
         say(format_args!(
             "Port {} is taken, so the page is on {port}.",
             options.http_port

@@ -19,15 +19,15 @@ use crate::{logging, mqtt};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
+    /// Say more about what happens
+    #[arg(long, short)]
+    verbose: bool,
     #[command(flatten)]
     broker: BrokerOptions,
     #[command(flatten)]
     cameras: CameraOptions,
     #[command(flatten)]
     faults: FaultOptions,
-    /// Say more about what happens
-    #[arg(long, short)]
-    verbose: bool,
 }
 
 #[derive(Debug, Args)]
