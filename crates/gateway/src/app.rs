@@ -85,6 +85,19 @@ pub async fn run(
     shutdown: CancellationToken,
     ready: oneshot::Sender<Ready>,
 ) -> Result<(), AppError> {
+    run_with(config, start_engine, shutdown, ready).await
+}
+
+/// [`run`] with an engine of the caller's choice, which is started once all listeners and the database are there.
+///
+/// # Errors
+/// As [`run`], and what `start_engine` gives.
+pub async fn run_with(
+    config: Config,
+    start_engine: impl FnOnce(&Config) -> Result<Arc<dyn MediaEngine>, AppError>,
+    shutdown: CancellationToken,
+    ready: oneshot::Sender<Ready>,
+) -> Result<(), AppError> {
     let listeners = Listeners::bind(&config).await?;
     let store = Arc::new(SqliteStore::open(&database(&config)).await?);
     let app = App {
@@ -92,7 +105,10 @@ pub async fn run(
         store: Arc::clone(&store) as Arc<dyn Store>,
         shutdown,
     };
-    let ended = app.with_engine(listeners, ready).await;
+    let ended = match start_engine(&app.config) {
+        Ok(engine) => app.with_engine(engine, listeners, ready).await,
+        Err(error) => Err(error),
+    };
     store.close().await;
     ended
 }
@@ -112,10 +128,10 @@ struct App {
 impl App {
     async fn with_engine(
         &self,
+        engine: Arc<dyn MediaEngine>,
         listeners: Listeners,
         ready: oneshot::Sender<Ready>,
     ) -> Result<(), AppError> {
-        let engine = start_engine(&self.config)?;
         let ended = self.with_mqtt(Arc::clone(&engine), listeners, ready).await;
         in_time("the media engine", engine.shutdown()).await;
         ended

@@ -7,6 +7,8 @@ mod supervisor_support;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
+use apiary::config::Config;
+use apiary::config::values::{BrokerAddress, BrokerTarget};
 use apiary::supervisor::{JoinError, StartError, StartOptions, SupervisorEvent, ViewerOrigin};
 use apiary_core::lifecycle::{Health, Phase};
 use apiary_media::engine::{CloseReason, EngineError, EngineEvent};
@@ -692,39 +694,75 @@ async fn shutdown_is_bounded_when_broker_and_engine_hang() {
     assert!(begin.elapsed() < secs(4), "{:?}", begin.elapsed());
 }
 
-#[tokio::test(start_paused = true)]
-async fn f04_what_a_crash_left_streaming_is_stopped() {
+/// A program that crashed with two streams, and the next one, which cannot reach the broker yet.
+async fn after_a_crash(config: Config) -> (Rig, [StreamId; 2]) {
     let store = Arc::new(MemoryStore::default());
-    let first = Rig::with(config(), Arc::clone(&store), FakeCameras::new()).await;
+    let first = Rig::with(config.clone(), Arc::clone(&store), FakeCameras::new()).await;
     let left = [
-        first.start(camera(1)).await.unwrap(),
-        first.start(camera(2)).await.unwrap(),
+        first.start(camera(1)).await.unwrap().stream,
+        first.start(camera(2)).await.unwrap().stream,
     ];
-    first.writer.flush().await;
-    // No shutdown. The next one begins before its broker can be reached.
+    first.writer.flush().await; // and no shutdown
     let cameras = FakeCameras::new();
     cameras.set(Mood::Gone);
-    let mut rig = Rig::with(config(), Arc::clone(&store), cameras).await;
+    let rig = Rig::with(config, Arc::clone(&store), cameras).await;
     assert!(
         store
             .streams()
             .iter()
             .all(|row| row.status == SessionStatus::Interrupted)
     );
+    (rig, left)
+}
+
+#[tokio::test(start_paused = true)]
+async fn f04_what_a_crash_left_streaming_is_stopped() {
+    let mut config = config();
+    config.mqtt.broker = BrokerTarget::External(BrokerAddress {
+        host: "broker".to_owned(),
+        port: 1883,
+        tls: false,
+    });
+    let (mut rig, left) = after_a_crash(config).await;
     // One is started meanwhile: its old run must be stopped before the new one is played, and not after.
     let started = rig.start(camera(1)).await.unwrap();
     sleep(secs(10)).await;
     rig.cameras.set(Mood::Works);
     rig.cameras.until(camera(2), "stream/stop", 1).await;
-    assert_eq!(rig.cameras.sent(camera(2)), [stop(left[1].stream)]);
+    assert_eq!(rig.cameras.sent(camera(2)), [stop(left[1])]);
     rig.engine.rtp_started(camera(1));
     rig.until(camera(1), |stream| stream.phase == Phase::Active)
         .await;
     sleep(secs(30)).await;
     assert_eq!(
         rig.cameras.sent(camera(1)),
-        [stop(left[0].stream), play(started.stream)]
+        [stop(left[0]), play(started.stream)]
     );
+    rig.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn f04_with_the_embedded_broker_a_camera_is_stopped_when_it_is_back() {
+    let (mut rig, left) = after_a_crash(config()).await;
+    rig.cameras.set(Mood::Works);
+    sleep(secs(10)).await;
+    assert_eq!(rig.cameras.sent(camera(2)), [], "nobody would hear it");
+    rig.cameras.hello(camera(2));
+    rig.cameras.until(camera(2), "stream/stop", 1).await;
+    assert_eq!(rig.cameras.sent(camera(2)), [stop(left[1])]);
+    // The other is started before it is back, and hears of it with the play that follows its hello.
+    rig.start(camera(1)).await.unwrap();
+    sleep(secs(2)).await;
+    rig.cameras.forget();
+    rig.cameras.hello(camera(1));
+    rig.cameras.until(camera(1), "stream/play", 1).await;
+    let sent = rig.cameras.sent(camera(1));
+    let position = |wanted: &Command| sent.iter().position(|command| command == wanted);
+    assert!(position(&stop(left[0])) < Some(sent.len() - 1), "{sent:?}");
+    assert!(position(&stop(left[0])).is_some(), "{sent:?}");
+    rig.engine.rtp_started(camera(1));
+    rig.until(camera(1), |stream| stream.phase == Phase::Active)
+        .await;
     rig.end().await;
 }
 

@@ -1,5 +1,6 @@
-//! Streams that a crash left running at their cameras. They are told to stop once the broker can be reached. Where the
-//! camera is started before that, its stream's task does it right before the play, so that the order is right.
+//! Streams that a crash left running at their cameras. They are told to stop once they can be reached: over an external
+//! broker when that can, over the embedded one (which crashed too) when they have come back to it. Where the camera is
+//! started before that, its stream's task does it right before the play, so that the order is right.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -63,7 +64,7 @@ pub(super) async fn stop_all(shared: Arc<Shared>) {
         }
         for camera in shared.orphans.cameras() {
             // A stop after the play of a new stream could end that.
-            if shared.streams.running(camera).is_none() {
+            if shared.reaches(camera) && shared.streams.running(camera).is_none() {
                 stop(&shared, camera).await;
             }
         }

@@ -119,6 +119,16 @@ impl Shared {
         Ok(shared)
     }
 
+    /// Whether a command can be expected to reach the camera, the broker permitting. Cameras stay connected to an external
+    /// broker while this program restarts; to the embedded one they must come back first.
+    pub(super) fn reaches(&self, camera: CameraId) -> bool {
+        !self.is_broker_embedded() || self.cameras.online(camera) == Some(true)
+    }
+
+    fn is_broker_embedded(&self) -> bool {
+        matches!(self.config.mqtt.broker, BrokerTarget::Embedded)
+    }
+
     pub(super) fn rules(&self) -> Rules {
         let stream = &self.config.stream;
         Rules {

@@ -310,8 +310,9 @@ impl StreamTask {
         let camera = self.link.camera;
         if let Some(stream) = self.shared.orphans.take(camera) {
             let shared = Arc::clone(&self.shared);
+            let reached = shared.reaches(camera);
             self.send(Command::Stop { stream }, move |sent| {
-                if sent.is_err() {
+                if sent.is_err() || !reached {
                     shared.orphans.put_back(camera, stream);
                 }
                 None
