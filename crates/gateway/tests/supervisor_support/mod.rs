@@ -5,6 +5,7 @@
 
 pub(crate) mod cameras;
 pub(crate) mod engine;
+pub(crate) mod house;
 pub(crate) mod store;
 pub(crate) mod wire_engine;
 

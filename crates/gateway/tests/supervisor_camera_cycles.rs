@@ -1,0 +1,51 @@
+//! A real camera starts and stops fifty times. Alone in its file: it counts what the whole process holds.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod supervisor_support;
+
+use apiary_core::lifecycle::Phase;
+use supervisor_support::house::{DEADLINE, House, Wishes};
+use tokio::time::{sleep, timeout};
+
+const CYCLES: usize = 50;
+
+fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+#[tokio::test]
+async fn f08_fifty_cycles_of_a_camera_leave_nothing_behind() {
+    // One leg fits into the range: each stop must have freed its ports when it returns.
+    let mut house = House::new(Wishes::new(42_300..=42_303)).await;
+    let camera = house.camera();
+    let metrics = tokio::runtime::Handle::current().metrics();
+    let mut held = None;
+    for cycle in 0..CYCLES {
+        house.active().await;
+        let stopped = house.supervisor.stop(camera.id()).await.unwrap();
+        assert_eq!(stopped.phase, Phase::Stopped);
+        camera
+            .wait_for(DEADLINE, |state| !state.is_streaming())
+            .await
+            .unwrap();
+        // The first few warm up what is made once: connections of the database, threads.
+        if cycle == 5 {
+            held = Some((metrics.num_alive_tasks(), descriptors()));
+        }
+    }
+    let held = held.unwrap();
+    // A task that has given its answer may still be ending.
+    let settled = timeout(DEADLINE, async {
+        while (metrics.num_alive_tasks(), descriptors()) != held {
+            sleep(std::time::Duration::from_millis(50)).await;
+        }
+    });
+    if settled.await.is_err() {
+        panic!(
+            "{held:?} tasks and descriptors became {:?}",
+            (metrics.num_alive_tasks(), descriptors())
+        );
+    }
+    house.end().await;
+}
