@@ -9,3 +9,4 @@ pub mod ingest;
 pub mod lifecycle;
 pub mod ring;
 pub mod srtp;
+pub mod viewer;

@@ -1,0 +1,1 @@
+//! The answer to a viewer's offer (RFC 3264, RFC 8829).

@@ -1,0 +1,4 @@
+//! A viewer: what it is answered, and what it is sent.
+
+pub mod answer;
+pub mod offer;
