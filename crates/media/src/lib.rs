@@ -4,3 +4,5 @@
 //! knows of HTTP, MQTT or the database.
 
 pub mod engine;
+pub mod sfu;
+mod sys;

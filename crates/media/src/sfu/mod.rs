@@ -1,0 +1,3 @@
+//! Our own engine: WebRTC fan-out from one camera's RTP to many browsers.
+
+mod ports;

@@ -1,0 +1,288 @@
+//! Many packets to many addresses with one system call.
+//!
+//! Packets to one address that follow each other leave as one run that the kernel or the network card cuts up
+//! (`UDP_SEGMENT`, udp(7)), which costs a fraction of a call per packet.
+
+use std::io;
+use std::mem;
+use std::net::{SocketAddr, UdpSocket};
+use std::ops::Range;
+use std::os::fd::AsRawFd;
+
+use super::address::RawAddress;
+
+/// Segments of one run: `UDP_MAX_SEGMENTS` of older kernels.
+const MAX_SEGMENTS: usize = 64;
+/// Octets of one run: below what an IPv4 datagram with its headers can say.
+const MAX_RUN: usize = 65_000;
+/// Messages from which on the batch wants to be flushed.
+const FULL_MESSAGES: usize = 60;
+/// Octets from which on the batch wants to be flushed.
+const FULL_OCTETS: usize = 400 * 1024;
+/// Messages of one system call.
+const MESSAGES_PER_CALL: usize = 64;
+
+/// Packets that wait to be sent together. Bounded by its user, who flushes when it [is full](Self::is_full).
+pub(crate) struct SendBatch {
+    buffer: Vec<u8>,
+    runs: Vec<Run>,
+    gso: bool,
+}
+
+/// Adjacent packets to one address: all `segment` octets long but the last, which may be shorter.
+#[derive(Clone)]
+struct Run {
+    destination: SocketAddr,
+    octets: Range<usize>,
+    segment: usize,
+}
+
+/// What a flush did.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Flushed {
+    /// Packets that the kernel took.
+    pub(crate) sent_packets: u64,
+    /// Their octets without UDP and IP headers.
+    pub(crate) sent_octets: u64,
+    /// Packets that it did not take: no room in the socket, or no way to their address.
+    pub(crate) dropped_packets: u64,
+}
+
+/// The control message that makes a message a run. Laid out as `CMSG_DATA` wants it: the header's size is a multiple
+/// of its alignment, so the value follows it directly.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct SegmentControl {
+    header: libc::cmsghdr,
+    segment: u16,
+}
+
+impl SendBatch {
+    /// An empty batch; `gso` says whether to try runs at all.
+    pub(crate) fn new(gso: bool) -> Self {
+        Self {
+            buffer: Vec::with_capacity(FULL_OCTETS + MAX_RUN),
+            runs: Vec::with_capacity(MESSAGES_PER_CALL),
+            gso,
+        }
+    }
+
+    /// Where the next packet is written: append it, then [`Self::commit`] it with the length from before.
+    pub(crate) fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.buffer
+    }
+
+    /// Makes the octets from `start` to the buffer's end one packet. Without any there, nothing happens.
+    pub(crate) fn commit(&mut self, destination: SocketAddr, start: usize) {
+        let octets = start..self.buffer.len();
+        if octets.is_empty() {
+            return;
+        }
+        if self.gso
+            && let Some(run) = self.runs.last_mut()
+            && run.takes(destination, &octets)
+        {
+            run.octets.end = octets.end;
+            return;
+        }
+        self.runs.push(Run {
+            destination,
+            segment: octets.len(),
+            octets,
+        });
+    }
+
+    /// Whether it is time to flush.
+    pub(crate) fn is_full(&self) -> bool {
+        self.runs.len() >= FULL_MESSAGES || self.buffer.len() >= FULL_OCTETS
+    }
+
+    /// Sends everything and leaves the batch empty. What the kernel does not take at once is dropped and counted: a
+    /// late packet of a live picture helps nobody, and waiting would delay all other viewers.
+    pub(crate) fn flush(&mut self, socket: &UdpSocket) -> Flushed {
+        let mut flushed = Flushed::default();
+        let mut next = 0;
+        while next < self.runs.len() {
+            let end = self.runs.len().min(next + MESSAGES_PER_CALL);
+            match send(socket, &self.buffer, &self.runs[next..end]) {
+                Ok(sent) => {
+                    for run in &self.runs[next..next + sent] {
+                        flushed.sent_packets += run.packets();
+                        flushed.sent_octets += run.octets.len() as u64;
+                    }
+                    next += sent;
+                }
+                Err(error) => match Refusal::of(&error) {
+                    Refusal::Interrupted => {}
+                    Refusal::NoRoom => {
+                        flushed.dropped_packets += packets(&self.runs[next..]);
+                        break;
+                    }
+                    Refusal::PerhapsSegmentation if self.runs[next].packets() > 1 => {
+                        self.send_apart(socket, next, &error, &mut flushed);
+                        next += 1;
+                    }
+                    Refusal::PerhapsSegmentation | Refusal::Destination => {
+                        flushed.dropped_packets += self.runs[next].packets();
+                        next += 1;
+                    }
+                },
+            }
+        }
+        self.buffer.clear();
+        self.runs.clear();
+        flushed
+    }
+
+    /// Sends a refused run packet by packet. If that works, it was the segmentation that the kernel or the device
+    /// lacks, and there will be no more runs; if not, it was the destination (EINVAL is also the answer to port 0).
+    fn send_apart(
+        &mut self,
+        socket: &UdpSocket,
+        index: usize,
+        refusal: &io::Error,
+        flushed: &mut Flushed,
+    ) {
+        let mut worked = false;
+        for packet in self.runs[index].apart() {
+            if matches!(send(socket, &self.buffer, &[packet.clone()]), Ok(1)) {
+                worked = true;
+                flushed.sent_packets += 1;
+                flushed.sent_octets += packet.octets.len() as u64;
+            } else {
+                flushed.dropped_packets += 1;
+            }
+        }
+        if worked && self.gso {
+            self.gso = false;
+            self.split_after(index);
+            tracing::warn!(
+                error = %refusal,
+                "the system cannot send packets in runs (UDP GSO); sending them one by one, which costs more CPU"
+            );
+        }
+    }
+
+    /// Takes the runs behind `index` apart. The one place that may allocate, once.
+    fn split_after(&mut self, index: usize) {
+        let rest = self.runs.split_off(index + 1);
+        self.runs.extend(rest.iter().flat_map(Run::apart));
+    }
+}
+
+impl Run {
+    /// Whether a packet of these octets can be this run's next segment.
+    fn takes(&self, destination: SocketAddr, octets: &Range<usize>) -> bool {
+        // Only a run of whole segments is still open; a shorter one is its last.
+        let segments = self.octets.len() / self.segment;
+        self.destination == destination
+            && self.octets.end == octets.start
+            && segments * self.segment == self.octets.len()
+            && octets.len() <= self.segment
+            && segments < MAX_SEGMENTS
+            && self.octets.len() + octets.len() <= MAX_RUN
+    }
+
+    fn packets(&self) -> u64 {
+        self.octets.len().div_ceil(self.segment) as u64
+    }
+
+    /// Each of its packets as a run of its own.
+    fn apart(&self) -> impl Iterator<Item = Run> + use<> {
+        let Run {
+            destination,
+            octets,
+            segment,
+        } = self.clone();
+        octets.clone().step_by(segment).map(move |start| {
+            let octets = start..octets.end.min(start + segment);
+            Run {
+                destination,
+                segment: octets.len(),
+                octets,
+            }
+        })
+    }
+}
+
+fn packets(runs: &[Run]) -> u64 {
+    runs.iter().map(Run::packets).sum()
+}
+
+/// Why the kernel did not take the first of the remaining messages.
+enum Refusal {
+    Interrupted,
+    /// The socket's buffer is full: nothing else would fit either.
+    NoRoom,
+    /// No checksum offload on the way (EIO), no such option or a segment too large for the path.
+    PerhapsSegmentation,
+    /// Only this destination: no route, forbidden by a firewall.
+    Destination,
+}
+
+impl Refusal {
+    fn of(error: &io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(libc::EINTR) => Self::Interrupted,
+            Some(libc::EAGAIN) => Self::NoRoom,
+            Some(libc::EIO | libc::EINVAL | libc::EOPNOTSUPP | libc::EMSGSIZE) => {
+                Self::PerhapsSegmentation
+            }
+            Some(_) | None => Self::Destination,
+        }
+    }
+}
+
+/// One `sendmmsg(2)` of at most [`MESSAGES_PER_CALL`] runs that lie within `buffer`; says how many of them left. An
+/// error is the first one's.
+fn send(socket: &UdpSocket, buffer: &[u8], runs: &[Run]) -> io::Result<usize> {
+    let mut addresses = [RawAddress::UNSPECIFIED; MESSAGES_PER_CALL];
+    // SAFETY: all three are plain data for which zero is valid (null pointers, lengths of 0).
+    let (mut slices, mut controls, mut messages): (
+        [libc::iovec; MESSAGES_PER_CALL],
+        [SegmentControl; MESSAGES_PER_CALL],
+        [libc::mmsghdr; MESSAGES_PER_CALL],
+    ) = unsafe { (mem::zeroed(), mem::zeroed(), mem::zeroed()) };
+    let count = runs.len().min(MESSAGES_PER_CALL);
+    for (index, run) in runs[..count].iter().enumerate() {
+        let octets = &buffer[run.octets.clone()];
+        slices[index].iov_base = octets.as_ptr().cast_mut().cast();
+        slices[index].iov_len = octets.len();
+        let header = &mut messages[index].msg_hdr;
+        let (address, len) = RawAddress::encode(run.destination);
+        addresses[index] = address;
+        header.msg_name = (&raw mut addresses[index]).cast();
+        header.msg_namelen = len;
+        header.msg_iov = &raw mut slices[index];
+        header.msg_iovlen = 1;
+        if run.octets.len() > run.segment {
+            controls[index] = SegmentControl::new(run.segment);
+            header.msg_control = (&raw mut controls[index]).cast();
+            header.msg_controllen = size_of::<SegmentControl>() as _;
+        }
+    }
+    // SAFETY: every header points to an address, a slice of `buffer` and perhaps a control message of its own with
+    // their true lengths, all of which outlive the call; the kernel only reads what they point to.
+    let sent = unsafe {
+        libc::sendmmsg(
+            socket.as_raw_fd(),
+            messages.as_mut_ptr(),
+            count as libc::c_uint,
+            (libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as _,
+        )
+    };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
+
+impl SegmentControl {
+    fn new(segment: usize) -> Self {
+        // SAFETY: plain integers, for which zero is valid.
+        let mut control: Self = unsafe { mem::zeroed() };
+        control.header.cmsg_level = libc::SOL_UDP;
+        control.header.cmsg_type = libc::UDP_SEGMENT;
+        control.header.cmsg_len = (mem::offset_of!(Self, segment) + size_of::<u16>()) as _;
+        // A run has at least two segments in MAX_RUN octets, or the first is the only one and there is no control.
+        control.segment = segment as u16;
+        control
+    }
+}
