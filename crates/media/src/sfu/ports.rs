@@ -150,3 +150,91 @@ impl Drop for PortLease {
 fn lock(free: &Mutex<VecDeque<u16>>) -> MutexGuard<'_, VecDeque<u16>> {
     free.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    /// An address of this test alone, so that fixed ports collide with nobody's.
+    fn address(test: u8) -> IpAddr {
+        let [.., high, low] = std::process::id().to_be_bytes();
+        IpAddr::V4(Ipv4Addr::new(127, 100 + test, high, low))
+    }
+
+    fn reserved(ports: &mut PortPairs) -> IngestSockets {
+        ports.reserve().unwrap()
+    }
+
+    #[test]
+    fn the_first_camera_gets_the_classic_layout() {
+        let mut ports = PortPairs::new(address(0), 5006..=5099);
+        let sockets = reserved(&mut ports);
+        assert_eq!((sockets.video_port, sockets.audio_port), (5006, 5008));
+        let bound = [
+            &sockets.video_rtp,
+            &sockets.video_rtcp,
+            &sockets.audio_rtp,
+            &sockets.audio_rtcp,
+        ]
+        .map(|socket| socket.local_addr().unwrap());
+        assert_eq!(
+            bound,
+            [5006, 5007, 5008, 5009].map(|port| SocketAddr::new(address(0), port))
+        );
+    }
+
+    #[test]
+    fn an_odd_start_and_an_incomplete_end_are_left_out() {
+        let count = |range| lock(&PortPairs::new(address(1), range).free).len();
+        assert_eq!(count(5005..=5009), 1);
+        assert_eq!(count(5007..=5010), 0);
+        assert_eq!(count(5006..=5012), 1);
+        assert_eq!(count(0..=5), 1);
+        assert_eq!(count(65_532..=65_535), 1);
+        assert_eq!(count(65_534..=65_535), 0);
+    }
+
+    #[test]
+    fn an_exhausted_range_recovers_when_sockets_are_dropped() {
+        let mut ports = PortPairs::new(address(2), 20_006..=20_013);
+        let first = reserved(&mut ports);
+        let second = reserved(&mut ports);
+        assert_eq!((first.video_port, second.video_port), (20_006, 20_010));
+        let error = ports.reserve().unwrap_err();
+        assert!(matches!(error, ReserveError::Exhausted { .. }));
+        assert!(error.to_string().contains("between 20006 and 20013"));
+        drop(first);
+        assert_eq!(reserved(&mut ports).video_port, 20_006);
+    }
+
+    #[test]
+    fn ports_that_were_just_freed_come_last() {
+        let mut ports = PortPairs::new(address(3), 20_006..=20_017);
+        let order = [0; 4].map(|_| reserved(&mut ports).video_port);
+        assert_eq!(order, [20_006, 20_010, 20_014, 20_006]);
+    }
+
+    #[test]
+    fn ports_of_other_programs_are_passed_over_and_tried_again_later() {
+        let mut ports = PortPairs::new(address(4), 20_006..=20_013);
+        let foreign = UdpSocket::bind((address(4), 20_009)).unwrap();
+        let sockets = reserved(&mut ports);
+        assert_eq!(sockets.video_port, 20_010);
+        assert!(matches!(
+            ports.reserve(),
+            Err(ReserveError::Exhausted { .. })
+        ));
+        drop(foreign);
+        assert_eq!(reserved(&mut ports).video_port, 20_006);
+    }
+
+    #[test]
+    fn an_address_of_another_machine_is_an_error_that_names_it() {
+        let mut ports = PortPairs::new("192.0.2.1".parse().unwrap(), 20_006..=20_009);
+        let error = ports.reserve().unwrap_err();
+        assert!(matches!(error, ReserveError::Io { .. }));
+        assert!(error.to_string().contains("192.0.2.1:20006"));
+        assert_eq!(lock(&ports.free).len(), 1);
+    }
+}

@@ -163,3 +163,68 @@ impl Waker {
         let _ = self.event.read();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::UdpSocket;
+    use std::thread;
+
+    const LONG: Option<Duration> = Some(Duration::from_secs(20));
+
+    fn ready_socket() -> UdpSocket {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.send_to(b"x", socket.local_addr().unwrap()).unwrap();
+        socket
+    }
+
+    #[test]
+    fn a_readable_socket_is_reported_until_it_is_read_or_removed() {
+        for timeouts in [Timeouts::Nanoseconds, Timeouts::Milliseconds] {
+            let mut poller = Poller::new().unwrap();
+            poller.timeouts = timeouts;
+            let (first, second) = (ready_socket(), ready_socket());
+            poller.add(&first, 7).unwrap();
+            poller.add(&second, u64::MAX).unwrap();
+            for _ in 0..2 {
+                poller.wait(LONG).unwrap();
+                let mut tokens = poller.tokens().to_vec();
+                tokens.sort_unstable();
+                assert_eq!(tokens, [7, u64::MAX]);
+            }
+            first.recv(&mut [0; 8]).unwrap();
+            poller.wait(LONG).unwrap();
+            assert_eq!(poller.tokens(), [u64::MAX]);
+            poller.remove(&second).unwrap();
+            poller.wait(Some(Duration::ZERO)).unwrap();
+            assert!(poller.tokens().is_empty());
+        }
+    }
+
+    #[test]
+    fn a_wait_with_nothing_ready_ends_with_its_timeout() {
+        let mut poller = Poller::new().unwrap();
+        for timeouts in [Timeouts::Nanoseconds, Timeouts::Milliseconds] {
+            poller.timeouts = timeouts;
+            poller.wait(Some(Duration::from_micros(200))).unwrap();
+            assert!(poller.tokens().is_empty());
+        }
+    }
+
+    #[test]
+    fn another_thread_ends_the_wait_and_many_wakes_are_one() {
+        let mut poller = Poller::new().unwrap();
+        let waker = Waker::new(&poller, 3).unwrap();
+        let remote = waker.clone();
+        let thread = thread::spawn(move || (0..5).for_each(|_| remote.wake()));
+        poller.wait(None).unwrap();
+        assert_eq!(poller.tokens(), [3]);
+        thread.join().unwrap();
+        waker.drain();
+        poller.wait(Some(Duration::ZERO)).unwrap();
+        assert!(poller.tokens().is_empty());
+        waker.wake();
+        poller.wait(LONG).unwrap();
+        assert_eq!(poller.tokens(), [3]);
+    }
+}

@@ -144,3 +144,67 @@ fn is_passing(error: &io::Error) -> bool {
         )
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::bind_udp;
+
+    fn pair() -> (UdpSocket, UdpSocket) {
+        let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let receiver = bind_udp(local, 1 << 20, 1 << 16).unwrap();
+        let sender = UdpSocket::bind(local).unwrap();
+        sender.connect(receiver.local_addr().unwrap()).unwrap();
+        (receiver, sender)
+    }
+
+    #[test]
+    fn an_empty_socket_gives_nothing() {
+        let (receiver, _sender) = pair();
+        assert_eq!(ReceiveBatch::new().receive(&receiver).unwrap(), 0);
+    }
+
+    #[test]
+    fn datagrams_come_in_order_with_their_source_and_no_more_than_a_batch_at_once() {
+        let (receiver, sender) = pair();
+        for number in 0..BATCH + 3 {
+            sender.send(&vec![number as u8; number + 1]).unwrap();
+        }
+        let mut batch = ReceiveBatch::new();
+        let mut number = 0;
+        for expected in [BATCH, 3, 0] {
+            assert_eq!(batch.receive(&receiver).unwrap(), expected);
+            for index in 0..expected {
+                let (source, octets) = batch.datagram(index);
+                assert_eq!(source, sender.local_addr().unwrap());
+                assert_eq!(octets, vec![number as u8; number + 1]);
+                number += 1;
+            }
+        }
+    }
+
+    #[test]
+    fn a_datagram_that_does_not_fit_is_counted_and_hides_no_other() {
+        let (receiver, sender) = pair();
+        for len in [10, DATAGRAM + 1, DATAGRAM, 20] {
+            sender.send(&vec![1; len]).unwrap();
+        }
+        let mut batch = ReceiveBatch::new();
+        assert_eq!(batch.receive(&receiver).unwrap(), 3);
+        let lengths = [0, 1, 2].map(|index| batch.datagram(index).1.len());
+        assert_eq!(lengths, [10, DATAGRAM, 20]);
+        assert_eq!(batch.take_dropped(), 1);
+        assert_eq!(batch.take_dropped(), 0);
+    }
+
+    #[test]
+    fn a_peer_that_is_gone_does_not_break_the_socket() {
+        let (receiver, sender) = pair();
+        let gone = sender.local_addr().unwrap();
+        // Connected, so that the ICMP answer is reported here.
+        receiver.connect(gone).unwrap();
+        drop(sender);
+        receiver.send(b"anyone?").unwrap();
+        assert_eq!(ReceiveBatch::new().receive(&receiver).unwrap(), 0);
+    }
+}

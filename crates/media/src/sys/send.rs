@@ -286,3 +286,174 @@ impl SegmentControl {
         control
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::bind_udp;
+    use std::net::Ipv4Addr;
+    use std::time::Duration;
+
+    fn socket() -> UdpSocket {
+        let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        bind_udp(local, 4 << 20, 4 << 20).unwrap()
+    }
+
+    fn receiver() -> (UdpSocket, SocketAddr) {
+        let socket = socket();
+        socket.set_nonblocking(false).unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_secs(5)))
+            .unwrap();
+        let address = socket.local_addr().unwrap();
+        (socket, address)
+    }
+
+    fn packet(number: usize, len: usize) -> Vec<u8> {
+        (0..len).map(|index| (number * 31 + index) as u8).collect()
+    }
+
+    fn put(batch: &mut SendBatch, destination: SocketAddr, packet: &[u8]) {
+        let start = batch.buffer().len();
+        batch.buffer().extend_from_slice(packet);
+        batch.commit(destination, start);
+    }
+
+    fn assert_receives(receiver: &UdpSocket, packets: &[Vec<u8>]) {
+        let mut buffer = vec![0; 65_536];
+        for (index, packet) in packets.iter().enumerate() {
+            let len = receiver.recv(&mut buffer).unwrap();
+            assert!(
+                buffer[..len] == packet[..],
+                "packet {index}: {len} octets for {}",
+                packet.len()
+            );
+        }
+        receiver.set_nonblocking(true).unwrap();
+        let more = receiver.recv(&mut buffer).unwrap_err();
+        assert_eq!(more.kind(), io::ErrorKind::WouldBlock);
+        receiver.set_nonblocking(false).unwrap();
+    }
+
+    fn disable_checksums(socket: &UdpSocket) {
+        let yes: libc::c_int = 1;
+        // SAFETY: the option's value is an int that outlives the call, and its size is given.
+        let result = unsafe {
+            libc::setsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_NO_CHECK,
+                (&raw const yes).cast(),
+                size_of_val(&yes) as libc::socklen_t,
+            )
+        };
+        assert_eq!(result, 0);
+    }
+
+    /// What a batch with these lengths to one address becomes: packets per message.
+    fn runs(gso: bool, lengths: &[usize]) -> Vec<u64> {
+        let mut batch = SendBatch::new(gso);
+        for (number, &len) in lengths.iter().enumerate() {
+            put(
+                &mut batch,
+                SocketAddr::from((Ipv4Addr::LOCALHOST, 9)),
+                &packet(number, len),
+            );
+        }
+        batch.runs.iter().map(Run::packets).collect()
+    }
+
+    #[test]
+    fn a_run_has_equal_segments_and_only_the_last_is_shorter() {
+        assert_eq!(runs(true, &[1200, 1200, 1200]), [3]);
+        assert_eq!(runs(true, &[1200, 1200, 300, 1200]), [3, 1]);
+        assert_eq!(runs(true, &[1200, 300, 300]), [2, 1]);
+        assert_eq!(runs(true, &[300, 1200, 1200]), [1, 2]);
+        assert_eq!(runs(true, &[100; 130]), [64, 64, 2]);
+        assert_eq!(runs(true, &[1300; 51]), [50, 1]);
+        assert_eq!(runs(false, &[1200; 3]), [1, 1, 1]);
+    }
+
+    #[test]
+    fn runs_arrive_as_the_packets_that_were_committed() {
+        for gso in [true, false] {
+            let (receiver, address) = receiver();
+            let (other_receiver, other) = self::receiver();
+            let sizes = [1200, 1200, 1200, 40, 1180, 1180, 5, 5, 1, 1, 900];
+            let packets: Vec<_> = (0..44).map(|n| packet(n, sizes[n % 11])).collect();
+            let mut batch = SendBatch::new(gso);
+            for packet in &packets {
+                put(&mut batch, address, packet);
+            }
+            put(&mut batch, other, b"between");
+            put(&mut batch, address, b"after");
+            let flushed = batch.flush(&socket());
+            let mut expected = packets;
+            expected.push(b"after".to_vec());
+            let octets = expected.iter().map(Vec::len).sum::<usize>() + b"between".len();
+            assert_eq!(
+                flushed,
+                Flushed {
+                    sent_packets: 46,
+                    sent_octets: octets as u64,
+                    dropped_packets: 0
+                }
+            );
+            assert_receives(&receiver, &expected);
+            assert_receives(&other_receiver, &[b"between".to_vec()]);
+            assert_eq!(batch.flush(&socket()), Flushed::default());
+        }
+    }
+
+    #[test]
+    fn more_messages_than_one_call_takes_all_leave() {
+        let (receiver, address) = receiver();
+        let packets: Vec<_> = (0..150).map(|number| packet(number, 50)).collect();
+        let mut batch = SendBatch::new(false);
+        for packet in &packets {
+            put(&mut batch, address, packet);
+        }
+        assert!(batch.is_full());
+        assert_eq!(batch.flush(&socket()).sent_packets, 150);
+        assert!(!batch.is_full());
+        assert_receives(&receiver, &packets);
+    }
+
+    #[test]
+    fn a_bad_destination_costs_only_its_own_packets_and_not_the_runs() {
+        let (receiver, address) = receiver();
+        let mut batch = SendBatch::new(true);
+        // Refused with EINVAL, as are runs that are not supported, and with EAFNOSUPPORT.
+        for bad in ["127.0.0.1:0", "[::1]:9"] {
+            put(&mut batch, address, b"before");
+            put(&mut batch, bad.parse().unwrap(), &[1; 100]);
+            put(&mut batch, bad.parse().unwrap(), &[2; 100]);
+        }
+        put(&mut batch, address, b"after");
+        let flushed = batch.flush(&socket());
+        assert_eq!((flushed.sent_packets, flushed.dropped_packets), (3, 4));
+        assert_receives(
+            &receiver,
+            &[b"before", b"before", &b"after"[..]].map(<[u8]>::to_vec),
+        );
+        assert!(batch.gso);
+    }
+
+    #[test]
+    fn where_runs_are_refused_their_packets_are_sent_one_by_one_from_then_on() {
+        let (receiver, address) = receiver();
+        let sender = socket();
+        // Without checksums the kernel refuses to segment and still sends single packets.
+        disable_checksums(&sender);
+        let packets: Vec<_> = (0..100).map(|number| packet(number, 200)).collect();
+        let mut batch = SendBatch::new(true);
+        for packet in &packets {
+            put(&mut batch, address, packet);
+        }
+        assert_eq!(batch.runs.len(), 2);
+        let flushed = batch.flush(&sender);
+        assert_eq!((flushed.sent_packets, flushed.dropped_packets), (100, 0));
+        assert_receives(&receiver, &packets);
+        assert!(!batch.gso);
+    }
+}
