@@ -2,6 +2,10 @@
 //!
 //! The rule is [`faults`], a function of the edges; what cargo says the edges are comes from `cargo metadata`. A new
 //! crate fails until it has its row in [`CRATES`].
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of a test fail as the test does"
+)]
 
 use std::process::Command;
 
