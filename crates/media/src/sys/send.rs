@@ -145,7 +145,10 @@ impl SendBatch {
     ) {
         let mut worked = false;
         for packet in self.runs[index].apart() {
-            if matches!(send(socket, &self.buffer, std::slice::from_ref(&packet)), Ok(1)) {
+            if matches!(
+                send(socket, &self.buffer, std::slice::from_ref(&packet)),
+                Ok(1)
+            ) {
                 worked = true;
                 flushed.sent_packets += 1;
                 flushed.sent_octets += packet.octets.len() as u64;
