@@ -8,5 +8,6 @@
 pub mod ingest;
 pub mod lifecycle;
 pub mod ring;
+pub mod splice;
 pub mod srtp;
 pub mod viewer;

@@ -215,7 +215,8 @@ impl PacketRing {
             if index - head > MAX_GAP {
                 return Inserted::Refused;
             }
-            self.slots.resize_with((index + 1 - self.first) as usize, || None);
+            self.slots
+                .resize_with((index + 1 - self.first) as usize, || None);
             return Inserted::Newest;
         }
         match index.checked_sub(self.first) {
@@ -242,7 +243,10 @@ impl PacketRing {
             });
         }
         let number = self.first_chunk + self.chunks.len() as u64 - 1;
-        let chunk = self.chunks.back_mut().expect("a chunk was just made sure of");
+        let chunk = self
+            .chunks
+            .back_mut()
+            .expect("a chunk was just made sure of");
         let offset = chunk.used;
         chunk.bytes[offset..offset + payload.len()].copy_from_slice(payload);
         chunk.used += payload.len();
@@ -359,7 +363,10 @@ mod tests {
         let mut ring = PacketRing::new(LIMITS);
         ring.insert(Instant::now(), 10, other(0), b"x");
         let far = 11 + MAX_GAP + 1;
-        assert_eq!(ring.insert(Instant::now(), far, other(0), b"x"), Inserted::Refused);
+        assert_eq!(
+            ring.insert(Instant::now(), far, other(0), b"x"),
+            Inserted::Refused
+        );
         assert_eq!(ring.head(), 11);
     }
 
@@ -372,7 +379,15 @@ mod tests {
         ring.insert(now, 2, meta(2, PictureRole::ParameterSet), b"pps");
         assert_eq!(ring.picture_start(), None);
         ring.insert(now, 3, meta(2, PictureRole::IdrStart), b"idr");
-        ring.insert(now, 4, PacketMeta { marker: true, ..meta(2, PictureRole::IdrStart) }, b"slice 2");
+        ring.insert(
+            now,
+            4,
+            PacketMeta {
+                marker: true,
+                ..meta(2, PictureRole::IdrStart)
+            },
+            b"slice 2",
+        );
         ring.insert(now, 5, other(3), b"p");
         assert_eq!(ring.picture_start(), Some(1));
         assert_eq!(ring.picture_end(1), 5);

@@ -139,7 +139,9 @@ mod tests {
 
     #[test]
     fn material_of_another_length_is_refused() {
-        let error = KeyingMaterial::split(SrtpProfile::AeadAes256Gcm, &[0; 60]).err().unwrap();
+        let error = KeyingMaterial::split(SrtpProfile::AeadAes256Gcm, &[0; 60])
+            .err()
+            .unwrap();
         assert_eq!(error.expected, 88);
         assert_eq!(error.actual, 60);
     }

@@ -221,9 +221,7 @@ mod tests {
         (sender, receiver)
     }
 
-    const REPORT: [u8; 16] = [
-        0x81, 206, 0, 3, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12,
-    ];
+    const REPORT: [u8; 16] = [0x81, 206, 0, 3, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
 
     #[test]
     fn what_is_protected_opens_again() {

@@ -1,7 +1,7 @@
 //! One track on its way to one viewer: RTP headers, sequence numbers and counts.
 
-use apiary_wire::rtp::{FIXED_HEADER_LEN, RtpHeader};
 use apiary_wire::rtcp::SenderInfo;
+use apiary_wire::rtp::{FIXED_HEADER_LEN, RtpHeader};
 use apiary_wire::units::{NtpTime, PayloadType, Ssrc};
 use smallvec::SmallVec;
 
@@ -152,7 +152,12 @@ pub struct RtxSender {
 
 impl RtxSender {
     /// A retransmission stream that begins with this sequence number.
-    pub fn new(ssrc: Ssrc, payload_type: PayloadType, first_sequence: u16, extension: &[u8]) -> Self {
+    pub fn new(
+        ssrc: Ssrc,
+        payload_type: PayloadType,
+        first_sequence: u16,
+        extension: &[u8],
+    ) -> Self {
         Self {
             track: TrackSender::new(ssrc, first_sequence, extension),
             payload_type,
@@ -161,7 +166,13 @@ impl RtxSender {
     }
 
     /// Seals `packet`, first sent as `original`, once more.
-    pub fn seal(&mut self, srtp: &SrtpSender, original: u16, packet: RingPacket<'_>, out: &mut Vec<u8>) {
+    pub fn seal(
+        &mut self,
+        srtp: &SrtpSender,
+        original: u16,
+        packet: RingPacket<'_>,
+        out: &mut Vec<u8>,
+    ) {
         self.scratch.clear();
         self.scratch.extend_from_slice(&original.to_be_bytes());
         self.scratch.extend_from_slice(packet.payload);
@@ -171,7 +182,8 @@ impl RtxSender {
             meta: packet.meta,
             payload: &self.scratch,
         };
-        self.track.seal_as(srtp, self.payload_type, extended, again, out);
+        self.track
+            .seal_as(srtp, self.payload_type, extended, again, out);
     }
 }
 
