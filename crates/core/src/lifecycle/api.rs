@@ -112,7 +112,7 @@ pub enum Input {
         /// Why.
         reason: StopReason,
     },
-    /// [`Lifecycle::poll_timeout`] is due.
+    /// [`Lifecycle::poll_timeout`](super::Lifecycle::poll_timeout) is due.
     Timeout,
 }
 

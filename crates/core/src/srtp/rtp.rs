@@ -13,6 +13,10 @@ pub struct SrtpSender {
     profile: SrtpProfile,
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one for each viewer, and a box would add a pointer chase to every packet"
+)]
 enum RtpCipher {
     Gcm {
         key: AesGcm,
