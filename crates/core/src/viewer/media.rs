@@ -255,6 +255,9 @@ impl VideoOut {
         let start = buffer.len();
         self.track
             .seal(srtp, self.payload_type, index, packet, buffer);
+        if buffer.len() == start {
+            return 0; // from before the viewer's start: it has no number there
+        }
         out.commit(start);
         packet.payload.len()
     }
@@ -398,3 +401,6 @@ pub fn write_sender_reports(
     }
     out.len() > before
 }
+
+#[cfg(test)]
+mod tests;
