@@ -10,13 +10,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apiary_media::engine::MediaEngine;
+use apiary_media::sfu::{Sfu, SfuConfig, SfuStartError};
 use apiary_store::{SqliteStore, Store, StoreError, StoreWriter};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, MqttConfig};
+use crate::config::{Config, Engine, MqttConfig};
 use crate::http::{HttpParts, HttpServer};
 use crate::mqtt::{Mqtt, MqttStartError};
 use crate::supervisor::{Supervisor, SupervisorParts};
@@ -59,9 +60,9 @@ pub enum AppError {
     /// The broker or the client of it cannot start.
     #[error(transparent)]
     Mqtt(#[from] MqttStartError),
-    /// There is no media engine.
-    #[error("no media engine")]
-    Engine,
+    /// The media engine cannot start.
+    #[error(transparent)]
+    Engine(#[from] SfuStartError),
 }
 
 fn remedy(error: &io::Error) -> &'static str {
@@ -208,8 +209,18 @@ async fn in_time(what: &'static str, ending: impl Future<Output = ()>) {
     }
 }
 
-fn start_engine(_config: &Config) -> Result<Arc<dyn MediaEngine>, AppError> {
-    Err(AppError::Engine)
+fn start_engine(config: &Config) -> Result<Arc<dyn MediaEngine>, AppError> {
+    let Engine::Sfu = config.media.engine;
+    let sfu = Sfu::start(SfuConfig {
+        workers: config.media.workers,
+        udp_port: config.media.udp_port,
+        bind: config.media.bind,
+        advertised: config.candidate_addresses(),
+        ingest_bind: config.ingest.bind,
+        ingest_ports: config.ingest.ports.clone(),
+        max_viewers_per_stream: config.media.max_viewers_per_stream,
+    })?;
+    Ok(Arc::new(sfu))
 }
 
 /// The sockets of the HTTP side, bound before anything else is started.

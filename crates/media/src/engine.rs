@@ -8,6 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+pub use apiary_core::ingest::BitrateBounds;
 use apiary_wire::id::{CameraId, StreamId, ViewerId};
 use apiary_wire::units::{Bitrate, Ssrc};
 use async_trait::async_trait;
@@ -15,15 +16,6 @@ use tokio::sync::broadcast;
 
 /// How many events may wait for a slow subscriber before the oldest are lost to it.
 pub const EVENT_QUEUE: usize = 1024;
-
-/// The bounds within which the camera's encoder is steered, both inclusive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BitrateBounds {
-    /// The REMB never asks for less.
-    pub min: Bitrate,
-    /// The REMB never asks for more.
-    pub max: Bitrate,
-}
 
 /// What is needed to take a camera's stream.
 #[derive(Clone, Debug)]
@@ -123,9 +115,15 @@ pub enum ViewerGoneReason {
 #[derive(Clone, Debug)]
 pub enum EngineEvent {
     /// The first valid RTP packet of the camera's picture since open or rearm came from this address.
-    RtpStarted { camera: CameraId, source: SocketAddr },
+    RtpStarted {
+        camera: CameraId,
+        source: SocketAddr,
+    },
     /// No valid RTP of the picture for this long; said once per silence.
-    RtpSilent { camera: CameraId, silent_for: Duration },
+    RtpSilent {
+        camera: CameraId,
+        silent_for: Duration,
+    },
     /// RTP flows again after a silence.
     RtpResumed { camera: CameraId },
     /// The first RTCP of the camera since open or rearm came.

@@ -19,6 +19,9 @@ const CATCH_UP_STEP_MS: u64 = 20;
 /// A viewer that asks for a key frame within this time of its start lost the start picture itself.
 const START_PERIOD: Duration = Duration::from_secs(3);
 
+/// How often such a viewer gets the ring's picture again; later requests go to the camera, which limits them (h20).
+const EARLY_RESTARTS: u8 = 3;
+
 /// Octets a second that retransmissions to one viewer may take, and the burst they may come in (h20).
 const RETRANSMIT_OCTETS_PER_S: u64 = 500_000;
 const RETRANSMIT_BURST: u64 = 256 * 1024;
@@ -39,6 +42,7 @@ pub struct VideoOut {
     rtx: Option<RtxSender>,
     flow: Flow,
     budget: Budget,
+    early_restarts: u8,
     /// Retransmissions, NACKed packets that were gone, skips to a later picture.
     pub counts: VideoCounts,
 }
@@ -99,6 +103,7 @@ impl VideoOut {
             payload_type,
             rtx,
             flow: Flow::Waiting,
+            early_restarts: EARLY_RESTARTS,
             budget: Budget {
                 octets: RETRANSMIT_BURST,
                 filled: None,
@@ -127,7 +132,8 @@ impl VideoOut {
             Flow::Waiting => return true,
             Flow::CatchingUp { started, .. } | Flow::Live { started, .. } => started,
         };
-        if now.saturating_duration_since(started) < START_PERIOD {
+        if now.saturating_duration_since(started) < START_PERIOD && self.early_restarts > 0 {
+            self.early_restarts -= 1;
             self.flow = Flow::Waiting;
             return false;
         }
@@ -136,6 +142,7 @@ impl VideoOut {
 
     /// The viewer's path is new: it starts over with the ring's picture.
     pub fn restart(&mut self) {
+        self.early_restarts = EARLY_RESTARTS;
         self.flow = Flow::Waiting;
     }
 

@@ -40,7 +40,7 @@ pub(crate) struct IngestSockets {
     /// The port of audio RTP; RTCP is the next.
     pub(crate) audio_port: u16,
     /// Last, because fields are dropped in order: the ports are free only once the sockets are closed.
-    pub(crate) lease: PortLease,
+    pub(crate) _lease: PortLease,
 }
 
 /// The claim to four ports; given back when dropped. Keep it as long as their sockets.
@@ -129,7 +129,7 @@ impl PortPairs {
             audio_rtcp: self.bind(audio_port + 1, RTCP_RECEIVE_BUFFER)?,
             video_port,
             audio_port,
-            lease,
+            _lease: lease,
         })
     }
 

@@ -18,7 +18,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 pub(crate) use poll::{Poller, Waker};
 pub(crate) use receive::ReceiveBatch;
-pub(crate) use send::{Flushed, SendBatch};
+pub(crate) use send::SendBatch;
 
 /// Binds a nonblocking UDP socket with buffers of the given sizes in octets.
 ///

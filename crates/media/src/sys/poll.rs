@@ -57,6 +57,7 @@ impl Poller {
     }
 
     /// Forgets `fd`, which must still be open.
+    #[cfg(test)]
     pub(crate) fn remove(&self, fd: impl AsFd) -> io::Result<()> {
         Ok(self.epoll.delete(fd)?)
     }

@@ -1,0 +1,287 @@
+//! One camera's stream on one worker: its rings, and, on the worker that serves the camera, its ingest.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use apiary_core::ingest::{CameraIngest, IngestConfig, TrackKind};
+use apiary_core::ring::{Codec, Inserted, PacketMeta, PacketRing, PictureRole, RingLimits};
+use apiary_core::splice::Splice;
+use apiary_wire::h264;
+use apiary_wire::id::CameraId;
+use apiary_wire::rtp::RtpPacket;
+use apiary_wire::sdp::camera;
+use apiary_wire::units::{NtpTime, PayloadType};
+
+use super::clocks::{StreamClocks, TrackTiming};
+use super::message::{RelayBatch, RelayedPacket};
+use super::ports::IngestSockets;
+
+/// A picture group of 5 Mbit/s and 4 s, and as much again.
+const VIDEO_RING: RingLimits = RingLimits {
+    bytes: 5 << 20,
+    age: Duration::from_millis(1_500),
+};
+const AUDIO_RING: RingLimits = RingLimits {
+    bytes: 128 << 10,
+    age: Duration::from_millis(500),
+};
+
+/// A stream on a worker.
+pub(super) struct Stream {
+    pub(super) camera: CameraId,
+    pub(super) video: PacketRing,
+    pub(super) audio: PacketRing,
+    pub(super) clocks: StreamClocks,
+    /// Places of its viewers on this worker.
+    pub(super) viewers: Vec<usize>,
+    pub(super) role: Role,
+    /// Video packets that filled gaps since the last fan-out.
+    pub(super) repaired: Vec<u64>,
+    /// Packets came since the last fan-out.
+    pub(super) dirty: bool,
+}
+
+/// What this worker is to the stream.
+pub(super) enum Role {
+    /// It serves the camera.
+    Home(Box<Home>),
+    /// It gets the packets from the worker that does.
+    Replica { home: usize },
+}
+
+/// The camera's side.
+pub(super) struct Home {
+    pub(super) sockets: IngestSockets,
+    pub(super) ingest: CameraIngest,
+    video_splice: Splice,
+    audio_splice: Splice,
+    audio_codec: Codec,
+    /// Workers that have viewers of the stream.
+    pub(super) subscribers: Vec<usize>,
+    /// What they get next.
+    relay: Vec<RelayedPacket>,
+    relay_payloads: Vec<u8>,
+}
+
+impl Home {
+    pub(super) fn new(sockets: IngestSockets, config: IngestConfig) -> Self {
+        Self {
+            sockets,
+            ingest: CameraIngest::new(config),
+            video_splice: Splice::new(Codec::H264.clock_rate()),
+            audio_splice: Splice::new(Codec::Opus.clock_rate()),
+            audio_codec: Codec::Opus,
+            subscribers: Vec::new(),
+            relay: Vec::new(),
+            relay_payloads: Vec::new(),
+        }
+    }
+
+    pub(super) fn rearm(&mut self, now: Instant, config: IngestConfig) {
+        self.ingest.rearm(now, config);
+        self.video_splice.begin_run();
+        self.audio_splice.begin_run();
+    }
+
+    fn read_clocks(&self, now: Instant, wall: NtpTime) -> StreamClocks {
+        let video = TrackTiming {
+            report: self.ingest.clock(TrackKind::Video),
+            splice: &self.video_splice,
+            rate: Codec::H264.clock_rate(),
+        };
+        let audio = TrackTiming {
+            report: self.ingest.clock(TrackKind::Audio),
+            splice: &self.audio_splice,
+            rate: self.audio_codec.clock_rate(),
+        };
+        StreamClocks::read(now, wall, &video, &audio)
+    }
+
+    /// The packets for other workers since the last call.
+    pub(super) fn take_relay(
+        &mut self,
+        camera: CameraId,
+        now: Instant,
+        clocks: StreamClocks,
+    ) -> Option<Arc<RelayBatch>> {
+        if self.relay.is_empty() {
+            return None;
+        }
+        Some(Arc::new(RelayBatch {
+            camera,
+            received: now,
+            packets: std::mem::take(&mut self.relay),
+            payloads: std::mem::take(&mut self.relay_payloads),
+            clocks,
+        }))
+    }
+}
+
+impl Stream {
+    pub(super) fn new(now: Instant, camera: CameraId, role: Role) -> Self {
+        Self {
+            camera,
+            video: PacketRing::new(VIDEO_RING),
+            audio: PacketRing::new(AUDIO_RING),
+            clocks: StreamClocks::unknown(now),
+            viewers: Vec::new(),
+            role,
+            repaired: Vec::new(),
+            dirty: false,
+        }
+    }
+
+    /// Takes a datagram from an RTP port.
+    pub(super) fn handle_rtp(
+        &mut self,
+        now: Instant,
+        kind: TrackKind,
+        source: std::net::SocketAddr,
+        datagram: &[u8],
+    ) {
+        let Role::Home(home) = &mut self.role else {
+            return;
+        };
+        let Ok(packet) = RtpPacket::parse(datagram) else {
+            home.ingest.on_malformed_rtp();
+            return;
+        };
+        let Ok(accepted) = home.ingest.handle_rtp(now, kind, source, &packet) else {
+            return;
+        };
+        let (splice, codec, role) = match kind {
+            TrackKind::Video => {
+                let role = picture_role(packet.payload);
+                if role == PictureRole::IdrStart {
+                    home.ingest.on_key_frame(accepted.ext_seq);
+                }
+                (&mut home.video_splice, Codec::H264, role)
+            }
+            TrackKind::Audio => {
+                home.audio_codec = audio_codec(packet.payload_type);
+                (&mut home.audio_splice, home.audio_codec, PictureRole::Other)
+            }
+        };
+        let Some((index, timestamp)) = splice.map(now, accepted.ext_seq, packet.timestamp) else {
+            return;
+        };
+        let meta = PacketMeta {
+            timestamp,
+            marker: packet.marker,
+            codec,
+            role,
+        };
+        if !home.subscribers.is_empty() {
+            let start = home.relay_payloads.len();
+            home.relay_payloads.extend_from_slice(packet.payload);
+            home.relay.push(RelayedPacket {
+                track: kind,
+                index,
+                meta,
+                start,
+                len: packet.payload.len(),
+            });
+        }
+        self.insert(now, kind, index, meta, packet.payload);
+    }
+
+    /// Keeps a packet for the viewers on this worker.
+    fn insert(
+        &mut self,
+        now: Instant,
+        kind: TrackKind,
+        index: u64,
+        meta: PacketMeta,
+        payload: &[u8],
+    ) {
+        let ring = match kind {
+            TrackKind::Video => &mut self.video,
+            TrackKind::Audio => &mut self.audio,
+        };
+        match ring.insert(now, index, meta, payload) {
+            Inserted::Newest => self.dirty = true,
+            Inserted::Repair => {
+                self.dirty = true;
+                if kind == TrackKind::Video {
+                    self.repaired.push(index);
+                }
+            }
+            Inserted::Refused => {
+                // Only a leap beyond all repair gets here from the ingest: start over behind it.
+                if index > ring.head() && !matches!(self.role, Role::Replica { .. }) {
+                    *ring = PacketRing::new(match kind {
+                        TrackKind::Video => VIDEO_RING,
+                        TrackKind::Audio => AUDIO_RING,
+                    });
+                    ring.insert(now, index, meta, payload);
+                    self.dirty = true;
+                }
+            }
+        }
+    }
+
+    /// Takes packets that another worker received.
+    pub(super) fn handle_relay(&mut self, batch: &RelayBatch) {
+        self.clocks = batch.clocks;
+        for packet in &batch.packets {
+            let payload = &batch.payloads[packet.start..packet.start + packet.len];
+            self.insert(
+                batch.received,
+                packet.track,
+                packet.index,
+                packet.meta,
+                payload,
+            );
+        }
+    }
+
+    /// Everything from the start picture on, for a worker that just got its first viewer.
+    pub(super) fn snapshot(&self, now: Instant) -> RelayBatch {
+        let mut batch = RelayBatch {
+            camera: self.camera,
+            received: now,
+            packets: Vec::new(),
+            payloads: Vec::new(),
+            clocks: self.clocks,
+        };
+        let from = self.video.picture_start().unwrap_or(self.video.head());
+        for index in from..self.video.head() {
+            let Some(packet) = self.video.get(index) else {
+                continue;
+            };
+            let start = batch.payloads.len();
+            batch.payloads.extend_from_slice(packet.payload);
+            batch.packets.push(RelayedPacket {
+                track: TrackKind::Video,
+                index,
+                meta: packet.meta,
+                start,
+                len: packet.payload.len(),
+            });
+        }
+        batch
+    }
+
+    /// Reads the camera's clocks anew, where this worker knows them.
+    pub(super) fn refresh_clocks(&mut self, now: Instant, wall: NtpTime) {
+        if let Role::Home(home) = &self.role {
+            self.clocks = home.read_clocks(now, wall);
+        }
+    }
+}
+
+fn picture_role(payload: &[u8]) -> PictureRole {
+    match h264::inspect(payload) {
+        Ok(summary) if summary.starts_idr => PictureRole::IdrStart,
+        Ok(summary) if summary.has_sps || summary.has_pps => PictureRole::ParameterSet,
+        Ok(_) | Err(_) => PictureRole::Other,
+    }
+}
+
+fn audio_codec(payload_type: PayloadType) -> Codec {
+    if payload_type == camera::PCMU {
+        Codec::Pcmu
+    } else {
+        Codec::Opus
+    }
+}

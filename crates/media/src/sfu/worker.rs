@@ -1,0 +1,514 @@
+//! A worker: one thread, one UDP port, its cameras and its viewers.
+//!
+//! One turn of the loop reads what is there, puts packets into rings, then goes once over the viewers of each stream that
+//! got something, and sends everything in a few system calls. Per packet nothing is locked, logged or allocated; what
+//! needs a clock or a list of all viewers happens in ticks.
+
+use std::collections::HashMap;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::{Duration, Instant, SystemTime};
+
+use apiary_core::ingest::{IngestEvent, TrackKind, ViewerReport};
+use apiary_core::viewer::session::{SessionEnd, SessionEvent};
+use apiary_wire::demux::{Protocol, classify};
+use apiary_wire::id::{CameraId, ViewerId};
+use apiary_wire::units::NtpTime;
+use is::stun::StunMessage;
+
+use super::message::{Mailbox, Message};
+use super::shared::Shared;
+use super::slots::Slots;
+use super::stream::{Role, Stream};
+use super::viewer::Viewer;
+use crate::engine::{EngineEvent, ViewerGoneReason};
+use crate::sys::{Poller, ReceiveBatch, SendBatch};
+
+/// Poll tokens: the mailbox, the viewers' socket, then four for each stream's place.
+const MAILBOX_TOKEN: u64 = 0;
+const VIEWERS_TOKEN: u64 = 1;
+const FIRST_INGEST_TOKEN: u64 = 2;
+const SOCKETS_PER_STREAM: u64 = 4;
+
+/// How often timers are looked at.
+const TICK: Duration = Duration::from_millis(10);
+/// The same while a viewer catches up with the present.
+const CATCH_UP_TICK: Duration = Duration::from_millis(2);
+/// Ticks in which each viewer and each clock has its turn once.
+const ROUND: usize = 20;
+/// Reads of one socket in a row, so that a flood at one does not starve the others (h29).
+const READS_PER_TURN: usize = 4;
+/// Messages taken from the mailbox before packets have their turn again.
+const MESSAGES_PER_TURN: usize = 64;
+
+/// What outlives a panic of the worker.
+pub(super) struct Post {
+    pub(super) index: usize,
+    pub(super) socket: UdpSocket,
+    pub(super) poller: Poller,
+    pub(super) messages: Receiver<Message>,
+    pub(super) mailboxes: Vec<Mailbox>,
+    pub(super) own_waker: crate::sys::Waker,
+    pub(super) shared: Arc<Shared>,
+}
+
+/// How a worker's loop ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    Shutdown,
+    /// The poller failed for good.
+    Broken,
+}
+
+/// The state of a worker.
+pub(super) struct Worker<'a> {
+    pub(super) post: &'a mut Post,
+    pub(super) streams: Slots<Stream>,
+    pub(super) by_camera: HashMap<CameraId, usize>,
+    pub(super) viewers: Slots<Viewer>,
+    pub(super) lookup: Lookup,
+    pub(super) out: SendBatch,
+    /// Places of streams that got packets in this turn.
+    dirty: Vec<usize>,
+    tick: usize,
+    next_tick: Instant,
+}
+
+/// How datagrams find their viewer.
+#[derive(Default)]
+pub(super) struct Lookup {
+    pub(super) by_address: HashMap<SocketAddr, usize>,
+    pub(super) by_ufrag: HashMap<String, usize>,
+    pub(super) by_id: HashMap<ViewerId, usize>,
+}
+
+impl<'a> Worker<'a> {
+    pub(super) fn new(post: &'a mut Post) -> Self {
+        Self {
+            post,
+            streams: Slots::default(),
+            by_camera: HashMap::new(),
+            viewers: Slots::default(),
+            lookup: Lookup::default(),
+            out: SendBatch::new(true),
+            dirty: Vec::new(),
+            tick: 0,
+            next_tick: Instant::now(),
+        }
+    }
+
+    /// Serves until it is told to end.
+    pub(super) fn run(&mut self) -> Ended {
+        let mut received = ReceiveBatch::new();
+        let mut tokens = Vec::new();
+        loop {
+            let wait = self.next_tick.saturating_duration_since(Instant::now());
+            if let Err(error) = self.post.poller.wait(Some(wait)) {
+                tracing::error!(worker = self.post.index, %error, "cannot wait for packets");
+                return Ended::Broken;
+            }
+            let now = Instant::now();
+            tokens.clear();
+            tokens.extend_from_slice(self.post.poller.tokens());
+            for &token in &tokens {
+                match token {
+                    MAILBOX_TOKEN => {
+                        if self.read_messages(now) {
+                            return Ended::Shutdown;
+                        }
+                    }
+                    VIEWERS_TOKEN => self.read_viewers(now, &mut received),
+                    ingest => self.read_ingest(now, ingest - FIRST_INGEST_TOKEN, &mut received),
+                }
+            }
+            let oversized = received.take_dropped();
+            if oversized > 0 {
+                tracing::trace!(oversized, "datagrams too long for any packet were dropped");
+            }
+            self.fan_out(now);
+            if now >= self.next_tick {
+                self.on_tick(now);
+            }
+            self.flush();
+        }
+    }
+
+    /// `true` when the worker is to end.
+    fn read_messages(&mut self, now: Instant) -> bool {
+        self.post.own_waker.drain();
+        for _ in 0..MESSAGES_PER_TURN {
+            match self.post.messages.try_recv() {
+                Ok(Message::Shutdown) | Err(TryRecvError::Disconnected) => {
+                    self.say_goodbye();
+                    return true;
+                }
+                Ok(message) => self.handle_message(now, message),
+                Err(TryRecvError::Empty) => return false,
+            }
+        }
+        self.post.own_waker.wake(); // there may be more
+        false
+    }
+
+    // ---- viewers' socket
+
+    fn read_viewers(&mut self, now: Instant, received: &mut ReceiveBatch) {
+        for _ in 0..READS_PER_TURN {
+            let count = received.receive(&self.post.socket).unwrap_or(0);
+            for at in 0..count {
+                let (source, datagram) = received.datagram(at);
+                self.handle_viewer_datagram(now, source, datagram);
+            }
+            if count == 0 {
+                return;
+            }
+        }
+    }
+
+    fn handle_viewer_datagram(&mut self, now: Instant, source: SocketAddr, datagram: &mut [u8]) {
+        let key = match classify(datagram) {
+            Protocol::Stun => self.handle_stun(now, source, datagram),
+            Protocol::Dtls => self.with_viewer_at(source, |viewer, _| {
+                viewer.session.handle_dtls(now, source, datagram);
+            }),
+            Protocol::Rtcp => self.with_viewer_at(source, |viewer, stream| {
+                let ntp = stream.map_or(NtpTime(0), |stream| stream.clocks.ntp(now));
+                viewer.session.handle_rtcp(now, ntp, datagram);
+            }),
+            // Viewers send no media here.
+            Protocol::Rtp | Protocol::Unknown => None,
+        };
+        if let Some(key) = key {
+            self.settle(now, key);
+        }
+    }
+
+    fn handle_stun(&mut self, now: Instant, source: SocketAddr, datagram: &[u8]) -> Option<usize> {
+        let message = StunMessage::parse(datagram).ok()?;
+        // Only requests name us; as an ICE-lite agent we ask nothing and so await no responses.
+        if !message.is_binding_request() {
+            return None;
+        }
+        let (ufrag, _) = message.split_username()?;
+        let key = *self.lookup.by_ufrag.get(ufrag)?;
+        self.viewers
+            .get_mut(key)?
+            .session
+            .handle_stun(now, source, message);
+        Some(key)
+    }
+
+    fn with_viewer_at(
+        &mut self,
+        source: SocketAddr,
+        act: impl FnOnce(&mut Viewer, Option<&Stream>),
+    ) -> Option<usize> {
+        let key = *self.lookup.by_address.get(&source)?;
+        let viewer = self.viewers.get_mut(key)?;
+        let stream = self
+            .by_camera
+            .get(&viewer.camera)
+            .and_then(|&place| self.streams.get(place));
+        act(viewer, stream);
+        Some(key)
+    }
+
+    /// Sends what a session has to say and does what it tells.
+    pub(super) fn settle(&mut self, now: Instant, key: usize) {
+        while let Some(viewer) = self.viewers.get_mut(key) {
+            viewer.flush_session(&mut self.out);
+            let Some(event) = viewer.session.poll_event() else {
+                break;
+            };
+            viewer.note(&event);
+            self.on_session_event(now, key, event);
+        }
+        if self.out.is_full() {
+            self.flush();
+        }
+    }
+
+    fn on_session_event(&mut self, now: Instant, key: usize, event: SessionEvent) {
+        let Some(viewer) = self.viewers.get_mut(key) else {
+            return;
+        };
+        let (id, camera) = (viewer.id, viewer.camera);
+        match event {
+            SessionEvent::PathValidated(address) => {
+                self.lookup.by_address.insert(address, key);
+            }
+            SessionEvent::Connected => {
+                self.post
+                    .shared
+                    .emit(EngineEvent::ViewerConnected { camera, viewer: id });
+                self.serve(now, key);
+                if self.viewers.get(key).is_some_and(Viewer::is_waiting) {
+                    self.request_key_frame(now, camera);
+                }
+            }
+            SessionEvent::KeyFrameWanted => {
+                if viewer.wants_key_frame(now) {
+                    self.request_key_frame(now, camera);
+                }
+            }
+            SessionEvent::Remb(bitrate) => self.report_viewer(
+                now,
+                camera,
+                id,
+                ViewerReport {
+                    remb: Some(bitrate),
+                    fraction_lost: None,
+                },
+            ),
+            SessionEvent::Report { fraction_lost, .. } => self.report_viewer(
+                now,
+                camera,
+                id,
+                ViewerReport {
+                    remb: None,
+                    fraction_lost: Some(fraction_lost),
+                },
+            ),
+            SessionEvent::Nack(_, missing) => {
+                let place = self.by_camera.get(&camera).copied();
+                if let Some(stream) = place.and_then(|place| self.streams.get(place)) {
+                    viewer.retransmit(now, &missing, stream, &mut self.out);
+                }
+            }
+            SessionEvent::Gone(end) => {
+                let reason = match end {
+                    SessionEnd::Left => ViewerGoneReason::Left,
+                    SessionEnd::Expired => ViewerGoneReason::Expired,
+                    SessionEnd::NeverConnected => ViewerGoneReason::NeverConnected,
+                    SessionEnd::Failed(why) => ViewerGoneReason::Failed(why),
+                };
+                self.remove_viewer(now, key, reason);
+            }
+        }
+    }
+
+    /// Sends a viewer what it has not had.
+    fn serve(&mut self, now: Instant, key: usize) {
+        let Some(viewer) = self.viewers.get_mut(key) else {
+            return;
+        };
+        let place = self.by_camera.get(&viewer.camera).copied();
+        if let Some(stream) = place.and_then(|place| self.streams.get(place)) {
+            viewer.send(now, stream, &mut self.out);
+            viewer.report(now, stream, &mut self.out);
+        }
+    }
+
+    // ---- cameras' sockets
+
+    fn read_ingest(&mut self, now: Instant, token: u64, received: &mut ReceiveBatch) {
+        let place = (token / SOCKETS_PER_STREAM) as usize;
+        for _ in 0..READS_PER_TURN {
+            let Some(stream) = self.streams.get_mut(place) else {
+                return;
+            };
+            let Role::Home(home) = &stream.role else {
+                return;
+            };
+            let (kind, is_rtp, socket) = match token % SOCKETS_PER_STREAM {
+                0 => (TrackKind::Video, true, &home.sockets.video_rtp),
+                1 => (TrackKind::Video, false, &home.sockets.video_rtcp),
+                2 => (TrackKind::Audio, true, &home.sockets.audio_rtp),
+                _ => (TrackKind::Audio, false, &home.sockets.audio_rtcp),
+            };
+            let count = received.receive(socket).unwrap_or(0);
+            if count == 0 {
+                break;
+            }
+            for at in 0..count {
+                let (source, datagram) = received.datagram(at);
+                if is_rtp && classify(datagram) != Protocol::Rtcp {
+                    stream.handle_rtp(now, kind, source, datagram);
+                } else if let Role::Home(home) = &mut stream.role {
+                    home.ingest.handle_rtcp(now, kind, source, datagram);
+                }
+            }
+        }
+        self.after_ingest(now, place);
+    }
+
+    /// Passes on what the ingest tells, and marks the stream for the fan-out.
+    fn after_ingest(&mut self, now: Instant, place: usize) {
+        let Some(stream) = self.streams.get_mut(place) else {
+            return;
+        };
+        if stream.dirty && !self.dirty.contains(&place) {
+            self.dirty.push(place);
+        }
+        let camera = stream.camera;
+        let Role::Home(home) = &mut stream.role else {
+            return;
+        };
+        let mut new_clocks = false;
+        while let Some(event) = home.ingest.poll_event() {
+            new_clocks |= matches!(
+                event,
+                IngestEvent::RtpStarted { .. } | IngestEvent::RtcpSeen
+            );
+            let event = match event {
+                IngestEvent::RtpStarted { source } => EngineEvent::RtpStarted { camera, source },
+                IngestEvent::Silent { for_ } => EngineEvent::RtpSilent {
+                    camera,
+                    silent_for: for_,
+                },
+                IngestEvent::Resumed => EngineEvent::RtpResumed { camera },
+                IngestEvent::RtcpSeen => EngineEvent::RtcpSeen { camera },
+                IngestEvent::ForeignSsrc { ssrc } => EngineEvent::ForeignSsrc { camera, ssrc },
+                IngestEvent::KeyFrameNeeded => continue, // the ingest asks the camera itself
+            };
+            self.post.shared.emit(event);
+        }
+        if new_clocks {
+            stream.refresh_clocks(now, wall());
+        }
+    }
+
+    /// Sends RTCP to the camera of a stream, as far as it is due.
+    pub(super) fn feed_back(&mut self, now: Instant, place: usize) {
+        let Some(stream) = self.streams.get_mut(place) else {
+            return;
+        };
+        let Role::Home(home) = &mut stream.role else {
+            return;
+        };
+        let mut datagram = Vec::new();
+        while let Some((kind, destination)) = home.ingest.poll_transmit(now, &mut datagram) {
+            let socket = match kind {
+                TrackKind::Video => &home.sockets.video_rtcp,
+                TrackKind::Audio => &home.sockets.audio_rtcp,
+            };
+            // What cannot be sent now is as lost as on the way; the next report follows in a second.
+            let _ = socket.send_to(&datagram, destination);
+            datagram.clear();
+        }
+        self.after_ingest(now, place);
+    }
+
+    // ---- from the rings to the viewers
+
+    pub(super) fn mark_dirty(&mut self, place: usize) {
+        if !self.dirty.contains(&place) {
+            self.dirty.push(place);
+        }
+    }
+
+    /// Goes once over the viewers of each stream that got packets.
+    fn fan_out(&mut self, now: Instant) {
+        while let Some(place) = self.dirty.pop() {
+            let Some(stream) = self.streams.get_mut(place) else {
+                continue;
+            };
+            relay(&self.post.mailboxes, now, stream);
+            for &key in &stream.viewers {
+                if let Some(viewer) = self.viewers.get_mut(key) {
+                    viewer.send(now, stream, &mut self.out);
+                }
+                if self.out.is_full() {
+                    flush(&mut self.out, &self.post.socket, &self.post.shared);
+                }
+            }
+            stream.repaired.clear();
+            stream.dirty = false;
+        }
+    }
+
+    fn flush(&mut self) {
+        flush(&mut self.out, &self.post.socket, &self.post.shared);
+    }
+
+    // ---- timers
+
+    fn on_tick(&mut self, now: Instant) {
+        self.tick += 1;
+        let round = self.tick % ROUND;
+        for place in 0..self.streams.places() {
+            let due = self
+                .streams
+                .get(place)
+                .is_some_and(|stream| match &stream.role {
+                    Role::Home(home) => home.ingest.poll_timeout().is_some_and(|at| now >= at),
+                    Role::Replica { .. } => false,
+                });
+            if due {
+                self.feed_back(now, place);
+            }
+            if place % ROUND == round
+                && let Some(stream) = self.streams.get_mut(place)
+            {
+                stream.refresh_clocks(now, wall());
+            }
+        }
+        let mut catching_up = false;
+        for key in 0..self.viewers.places() {
+            let Some(viewer) = self.viewers.get_mut(key) else {
+                continue;
+            };
+            if viewer.is_catching_up() {
+                catching_up = true;
+                self.serve(now, key);
+            }
+            if key % ROUND == round {
+                self.on_viewer_turn(now, key);
+            }
+            if self.out.is_full() {
+                self.flush();
+            }
+        }
+        self.next_tick = now + if catching_up { CATCH_UP_TICK } else { TICK };
+    }
+
+    fn on_viewer_turn(&mut self, now: Instant, key: usize) {
+        if let Some(viewer) = self.viewers.get_mut(key) {
+            viewer.session.handle_timeout(now);
+            let waiting = viewer.is_waiting().then_some(viewer.camera);
+            self.settle(now, key);
+            self.serve(now, key);
+            if let Some(camera) = waiting {
+                self.request_key_frame(now, camera);
+            }
+        }
+    }
+}
+
+fn flush(out: &mut SendBatch, socket: &UdpSocket, shared: &Shared) {
+    let flushed = out.flush(socket);
+    if flushed.dropped_packets > 0 {
+        shared.count_dropped(flushed.dropped_packets);
+    }
+}
+
+/// Gives other workers what came for their viewers.
+fn relay(mailboxes: &[Mailbox], now: Instant, stream: &mut Stream) {
+    let (camera, clocks) = (stream.camera, stream.clocks);
+    let Role::Home(home) = &mut stream.role else {
+        return;
+    };
+    if let Some(batch) = home.take_relay(camera, now, clocks) {
+        for &worker in &home.subscribers {
+            // A worker that lags loses the batch; its viewers NACK or wait for the next key frame.
+            let _ = mailboxes[worker].post(Message::Relay(Arc::clone(&batch)));
+        }
+    }
+}
+
+/// Our own wall clock, for streams whose camera tells none.
+fn wall() -> NtpTime {
+    NtpTime::from_unix(
+        SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default(),
+    )
+}
+
+/// The poll token of a stream's socket, in the order of [`Worker::read_ingest`].
+pub(super) fn ingest_token(place: usize, socket: u64) -> u64 {
+    FIRST_INGEST_TOKEN + place as u64 * SOCKETS_PER_STREAM + socket
+}
+
+pub(super) const TOKENS: (u64, u64) = (MAILBOX_TOKEN, VIEWERS_TOKEN);
