@@ -401,3 +401,24 @@ fn a_later_request_for_a_key_frame_goes_to_the_camera() {
     rig.others(1, 100);
     assert_eq!(numbers(&rig.send()), from_first([4]));
 }
+
+#[test]
+fn h20_a_storm_of_key_frame_requests_is_not_served_from_the_ring() {
+    let mut rig = Rig::live(true);
+    let mut octets = 0;
+    let mut passed_on = 0;
+    for _ in 0..1_000 {
+        rig.wait(1);
+        passed_on += u32::from(rig.video.on_key_frame_wanted(rig.now));
+        octets += rig.send().iter().map(Vec::len).sum::<usize>();
+    }
+    let one_picture: usize = {
+        rig.video.restart();
+        rig.send().iter().map(Vec::len).sum()
+    };
+    assert!(octets <= 3 * one_picture, "{octets} of {one_picture} each");
+    assert_eq!(
+        passed_on, 997,
+        "to the ingest, which asks the camera once a second"
+    );
+}
