@@ -420,9 +420,9 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "a number",
     ),
     (
-        "[stream]\nstall_timeout_s = 6",
+        "[stream]\nreplay_timeout_s = 2",
         "stream.replay_timeout_s",
-        "stall_timeout_s",
+        "3",
     ),
     (
         "[stream]\nreplay_backoff_max_s = 5",

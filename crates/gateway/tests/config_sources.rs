@@ -95,7 +95,6 @@ fn the_whole_file_is_taken() {
         [stream]
         start_timeout_s = 20
         idle_timeout_s = 60
-        stall_timeout_s = 3
         replay_timeout_s = 7
         replay_backoff_max_s = 31
         [camera]

@@ -84,7 +84,6 @@ pub const KEYS: &[Key] = &[
     key("ingest.ports", "\"5006-5999\""),
     key("stream.start_timeout_s", "30"),
     key("stream.idle_timeout_s", "300"),
-    key("stream.stall_timeout_s", "2"),
     key("stream.replay_timeout_s", "6"),
     key("stream.replay_backoff_max_s", "30"),
     key("camera.keepalive_timeout_s", "30"),

@@ -227,8 +227,7 @@ fn stream(reader: &mut Reader) -> StreamConfig {
     StreamConfig {
         start_timeout: duration(reader, "stream.start_timeout_s", 1..=600, 30),
         idle_timeout: duration(reader, "stream.idle_timeout_s", 1..=604_800, 300),
-        stall_timeout: duration(reader, "stream.stall_timeout_s", 1..=60, 2),
-        replay_timeout: duration(reader, "stream.replay_timeout_s", 1..=120, 6),
+        replay_timeout: duration(reader, "stream.replay_timeout_s", 3..=120, 6),
         replay_backoff_max: duration(reader, "stream.replay_backoff_max_s", 1..=3600, 30),
     }
 }

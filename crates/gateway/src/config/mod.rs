@@ -193,8 +193,6 @@ pub struct StreamConfig {
     pub start_timeout: Duration,
     /// A stream without viewers is stopped after this time.
     pub idle_timeout: Duration,
-    /// Silence after which a stream counts as stalled and a key frame is asked for.
-    pub stall_timeout: Duration,
     /// Silence after which the camera is told to play again with a fresh stream id.
     pub replay_timeout: Duration,
     /// Longest pause between two such attempts; they back off up to it.

@@ -177,20 +177,6 @@ fn bitrates(config: &Config, reader: &mut Reader) {
 
 fn stream_times(config: &Config, reader: &mut Reader) {
     let stream = &config.stream;
-    if stream.stall_timeout >= stream.replay_timeout {
-        let keys = ("stream.replay_timeout_s", "stream.stall_timeout_s");
-        let (replay, stall) = (
-            stream.replay_timeout.as_secs(),
-            stream.stall_timeout.as_secs(),
-        );
-        let problem = format!("{} = {replay} is not above {} = {stall}", keys.0, keys.1);
-        contradict(
-            reader,
-            keys,
-            problem,
-            "a stream stalls before it is played again: raise the former",
-        );
-    }
     if stream.replay_timeout > stream.replay_backoff_max {
         let keys = ("stream.replay_backoff_max_s", "stream.replay_timeout_s");
         let (most, first) = (
