@@ -1,0 +1,153 @@
+//! A viewer that shares no code with the engine watches: pictures and sound arrive whole, across joins in the middle,
+//! workers, losses, restarts of the camera and the end.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test that goes wrong fails, and waits for what it names"
+)]
+
+mod support;
+
+use apiary_media::engine::{CloseReason, EngineEvent, MediaEngine, ViewerGoneReason};
+use support::{Camera, Frame, House, camera_id, stream_id, viewer_id};
+
+#[test]
+fn a_viewer_gets_the_start_picture_then_live_pictures_and_sound() {
+    let mut house = House::new(1);
+    let mut camera = house.open(1);
+    camera.send(&Frame::idr(1));
+    assert_eq!(house.wait_started(1), camera.address());
+    let mut viewer = house.join(1, 1);
+    viewer.connect();
+    viewer.expect_frame(&Frame::idr(1));
+    camera.send(&Frame::delta(2));
+    camera.send_sound(b"a bit of sound");
+    viewer.expect_frame(&Frame::delta(2));
+    viewer.run_until("sound", |viewer| {
+        viewer.sounds.contains(&b"a bit of sound".to_vec())
+    });
+    assert_eq!(viewer.frames, [Frame::idr(1), Frame::delta(2)]);
+    let stats = house.stats(1);
+    assert_eq!((stats.viewers, stats.dropped, stats.lost), (1, 0, 0));
+}
+
+#[test]
+fn who_joins_in_the_middle_gets_every_picture_since_the_last_idr() {
+    let house = House::new(1);
+    let mut camera = house.open(1);
+    let pictures = send_group(&mut camera, 8);
+    house.wait_read(1, &camera);
+    let mut viewer = house.join(1, 1);
+    viewer.expect_frame(pictures.last().unwrap());
+    assert_eq!(viewer.frames, pictures);
+}
+
+/// An earlier group, of which nobody needs anything, then an IDR and `deltas` pictures.
+fn send_group(camera: &mut Camera, deltas: u8) -> Vec<Frame> {
+    camera.send(&Frame::idr(100));
+    camera.send(&Frame::delta(101));
+    let pictures: Vec<Frame> = std::iter::once(Frame::idr(1))
+        .chain((2..2 + deltas).map(Frame::delta))
+        .collect();
+    pictures.iter().for_each(|picture| camera.send(picture));
+    pictures
+}
+
+#[test]
+fn viewers_on_both_workers_get_the_picture() {
+    let house = House::new(2);
+    let mut camera = house.open(1);
+    let pictures = send_group(&mut camera, 3);
+    house.wait_read(1, &camera);
+    let mut viewers = [house.join(1, 1), house.join(1, 2)];
+    assert_ne!(viewers[0].engine, viewers[1].engine);
+    for viewer in &mut viewers {
+        viewer.expect_frame(pictures.last().unwrap());
+        assert_eq!(viewer.frames, pictures);
+    }
+    camera.send(&Frame::delta(50));
+    for viewer in &mut viewers {
+        viewer.expect_frame(&Frame::delta(50));
+    }
+    assert_eq!(house.stats(1).viewers, 2);
+}
+
+#[test]
+fn closing_the_stream_says_goodbye_to_every_viewer() {
+    let mut house = House::new(2);
+    let mut camera = house.open(1);
+    camera.send(&Frame::idr(1));
+    let mut viewers = [house.join(1, 1), house.join(1, 2)];
+    for viewer in &mut viewers {
+        viewer.expect_frame(&Frame::idr(1));
+    }
+    house
+        .ask(house.sfu.close(camera_id(1), CloseReason::Stopped))
+        .unwrap();
+    let mut gone = Vec::new();
+    while gone.len() < viewers.len() {
+        gone.push(house.wait_for(|event| match event {
+            EngineEvent::ViewerGone { viewer, reason, .. } => {
+                assert_eq!(
+                    *reason,
+                    ViewerGoneReason::StreamClosed(CloseReason::Stopped)
+                );
+                Some(*viewer)
+            }
+            _ => None,
+        }));
+    }
+    gone.sort();
+    assert_eq!(gone, [viewer_id(1), viewer_id(2)]);
+    for viewer in &mut viewers {
+        viewer.run_until("close_notify", |viewer| viewer.wire.alerts > 0);
+    }
+    assert!(house.ask(house.sfu.stream_stats(camera_id(1))).is_none());
+    assert!(house.ask(house.sfu.viewer_stats(viewer_id(1))).is_none());
+}
+
+#[test]
+fn a_restart_of_the_camera_goes_on_without_new_negotiation() {
+    let mut house = House::new(1);
+    let mut camera = house.open(1);
+    camera.send(&Frame::idr(1));
+    house.wait_started(1);
+    let mut viewer = house.join(1, 1);
+    viewer.expect_frame(&Frame::idr(1));
+    let rearmed = house
+        .ask(house.sfu.rearm(camera_id(1), stream_id(2)))
+        .unwrap();
+    let mut restarted = Camera::new(house.address, &rearmed);
+    assert_eq!(restarted.ports, camera.ports);
+    assert_ne!(restarted.video.ssrc, camera.video.ssrc);
+    restarted.video.timestamp = 4_000_000_000;
+    restarted.video.sequence_number = 7;
+    restarted.send(&Frame::idr(2));
+    assert_eq!(house.wait_started(1), restarted.address());
+    restarted.send(&Frame::delta(3));
+    viewer.expect_frame(&Frame::delta(3));
+    assert_eq!(
+        viewer.frames,
+        [Frame::idr(1), Frame::idr(2), Frame::delta(3)]
+    );
+}
+
+#[test]
+fn packets_that_get_lost_toward_the_viewer_are_sent_again() {
+    let house = House::new(1);
+    let mut camera = house.open(1);
+    camera.send(&Frame::idr(1));
+    let mut viewer = house.join(1, 1);
+    viewer.expect_frame(&Frame::idr(1));
+    viewer.wire.skip = 1;
+    viewer.wire.lose = 2;
+    let pictures: Vec<Frame> = (2..8).map(Frame::delta).collect();
+    pictures.iter().for_each(|picture| camera.send(picture));
+    viewer.expect_frame(pictures.last().unwrap());
+    assert_eq!(viewer.wire.lose, 0);
+    assert_eq!(viewer.frames[1..], pictures);
+    let stats = house.ask(house.sfu.viewer_stats(viewer_id(1))).unwrap();
+    assert!(stats.retransmitted >= 2, "{stats:?}");
+    assert!(stats.connected);
+}

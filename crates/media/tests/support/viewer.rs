@@ -1,0 +1,197 @@
+//! A viewer that shares no code with the engine: str0m on a socket of its own.
+
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use str0m::change::{SdpAnswer, SdpPendingOffer};
+use str0m::media::{Direction, MediaKind};
+use str0m::net::{Protocol, Receive};
+use str0m::{Candidate, Event, Input, Output, Rtc};
+
+use super::{DEADLINE, Frame};
+
+/// The viewer, with everything that it got.
+pub(crate) struct Viewer {
+    rtc: Rtc,
+    pub(crate) socket: UdpSocket,
+    offer: String,
+    pending: Option<SdpPendingOffer>,
+    /// Where the engine serves it, from the answer.
+    pub(crate) engine: Option<SocketAddr>,
+    pub(crate) frames: Vec<Frame>,
+    pub(crate) sounds: Vec<Vec<u8>>,
+    pub(crate) connected: bool,
+    /// The last datagrams it sent, of each protocol.
+    pub(crate) sent_stun: Option<Vec<u8>>,
+    pub(crate) wire: Wire,
+}
+
+/// What a test does to the viewer's datagrams.
+#[derive(Default)]
+pub(crate) struct Wire {
+    /// This many RTP packets get lost once `skip` more have passed.
+    pub(crate) lose: usize,
+    pub(crate) skip: usize,
+    /// RTP packets that arrived.
+    pub(crate) rtp: usize,
+    /// A DTLS alert came after the handshake: goodbye.
+    pub(crate) alerts: usize,
+    /// Sends what the viewer sends of DTLS, before it.
+    pub(crate) shadow: Option<UdpSocket>,
+}
+
+fn new_rtc(socket: &UdpSocket) -> (Rtc, String, SdpPendingOffer) {
+    let mut rtc = Rtc::builder()
+        .clear_codecs()
+        .enable_h264(true)
+        .enable_opus(true, false)
+        .build(Instant::now());
+    let own = Candidate::host(socket.local_addr().unwrap(), "udp").unwrap();
+    rtc.add_local_candidate(own);
+    let mut changes = rtc.sdp_api();
+    for kind in [MediaKind::Video, MediaKind::Audio] {
+        changes.add_media(kind, Direction::RecvOnly, None, None, None);
+    }
+    let (offer, pending) = changes.apply().unwrap();
+    (rtc, offer.to_sdp_string(), pending)
+}
+
+/// The offer of a viewer that will never connect.
+pub(crate) fn offer(address: Ipv4Addr) -> String {
+    new_rtc(&UdpSocket::bind((address, 0)).unwrap()).1
+}
+
+impl Viewer {
+    pub(crate) fn new(address: Ipv4Addr) -> Self {
+        let socket = UdpSocket::bind((address, 0)).unwrap();
+        let (rtc, offer, pending) = new_rtc(&socket);
+        Self {
+            rtc,
+            socket,
+            offer,
+            pending: Some(pending),
+            engine: None,
+            frames: Vec::new(),
+            sounds: Vec::new(),
+            connected: false,
+            sent_stun: None,
+            wire: Wire::default(),
+        }
+    }
+
+    pub(crate) fn offer(&self) -> &str {
+        &self.offer
+    }
+
+    pub(crate) fn accept(&mut self, answer: &str) {
+        let candidate = answer.lines().find(|line| line.starts_with("a=candidate:"));
+        let words: Vec<&str> = candidate.unwrap().split(' ').collect();
+        self.engine = Some(format!("{}:{}", words[4], words[5]).parse().unwrap());
+        let answer = SdpAnswer::from_sdp_string(answer).unwrap();
+        let pending = self.pending.take().unwrap();
+        self.rtc.sdp_api().accept_answer(pending, answer).unwrap();
+    }
+
+    /// Lives until `done`.
+    #[track_caller]
+    pub(crate) fn run_until(&mut self, what: &str, mut done: impl FnMut(&Self) -> bool) {
+        let deadline = Instant::now() + DEADLINE;
+        while !done(self) {
+            assert!(
+                Instant::now() < deadline,
+                "not in time: {what}; connected {}, {} RTP packets, {} frames, {} sounds",
+                self.connected,
+                self.wire.rtp,
+                self.frames.len(),
+                self.sounds.len()
+            );
+            self.turn();
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn connect(&mut self) {
+        self.run_until("connected", |viewer| viewer.connected);
+    }
+
+    #[track_caller]
+    pub(crate) fn expect_frame(&mut self, frame: &Frame) {
+        self.run_until("the frame", |viewer| viewer.frames.contains(frame));
+    }
+
+    fn turn(&mut self) {
+        let wait = loop {
+            match self.rtc.poll_output().unwrap() {
+                Output::Timeout(at) => break at.saturating_duration_since(Instant::now()),
+                Output::Transmit(datagram) => {
+                    self.transmit(datagram.destination, &datagram.contents)
+                }
+                Output::Event(event) => self.note(event),
+            }
+        };
+        let mut buffer = [0; 2_000];
+        let wait = wait.clamp(Duration::from_millis(1), Duration::from_millis(50));
+        self.socket.set_read_timeout(Some(wait)).unwrap();
+        let input = match self.socket.recv_from(&mut buffer) {
+            Ok((length, source)) if self.passes(&buffer[..length]) => Input::Receive(
+                Instant::now(),
+                Receive {
+                    proto: Protocol::Udp,
+                    source,
+                    destination: self.socket.local_addr().unwrap(),
+                    contents: buffer[..length].try_into().unwrap(),
+                },
+            ),
+            Ok(_) => return,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                Input::Timeout(Instant::now())
+            }
+            Err(error) => panic!("{error}"),
+        };
+        self.rtc.handle_input(input).unwrap();
+    }
+
+    fn transmit(&mut self, destination: SocketAddr, datagram: &[u8]) {
+        match datagram[0] {
+            0..=3 => self.sent_stun = Some(datagram.to_vec()),
+            20..=63 => {
+                if let Some(shadow) = &self.wire.shadow {
+                    shadow.send_to(datagram, destination).unwrap();
+                }
+            }
+            _ => {}
+        }
+        self.socket.send_to(datagram, destination).unwrap();
+    }
+
+    fn passes(&mut self, datagram: &[u8]) -> bool {
+        let wire = &mut self.wire;
+        match datagram {
+            // Sealed alerts are of content type 21.
+            [21, ..] => wire.alerts += 1,
+            [128..=191, second, ..] if !(192..=223).contains(second) => {
+                if wire.skip > 0 {
+                    wire.skip -= 1;
+                } else if wire.lose > 0 {
+                    wire.lose -= 1;
+                    return false;
+                }
+                wire.rtp += 1;
+            }
+            _ => {}
+        }
+        true
+    }
+
+    fn note(&mut self, event: Event) {
+        match event {
+            Event::Connected => self.connected = true,
+            Event::MediaData(data) if data.params.spec().codec.is_video() => {
+                self.frames.push(Frame::from_annex_b(&data.data));
+            }
+            Event::MediaData(data) => self.sounds.push(data.data.to_vec()),
+            _ => {}
+        }
+    }
+}
