@@ -586,3 +586,6 @@ fn looks_like_candidate(text: &str) -> bool {
         && port
         && words.next() == Some("typ")
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@
 
 #![allow(
     dead_code,
+    unused_imports,
     reason = "each test binary uses the part that it needs of what all share"
 )]
 #![allow(

@@ -22,8 +22,6 @@ pub(crate) struct Viewer {
     pub(crate) frames: Vec<Frame>,
     pub(crate) sounds: Vec<Vec<u8>>,
     pub(crate) connected: bool,
-    /// The last datagrams it sent, of each protocol.
-    pub(crate) sent_stun: Option<Vec<u8>>,
     pub(crate) wire: Wire,
 }
 
@@ -39,6 +37,10 @@ pub(crate) struct Wire {
     pub(crate) alerts: usize,
     /// Sends what the viewer sends of DTLS, before it.
     pub(crate) shadow: Option<UdpSocket>,
+    /// How often it did.
+    pub(crate) shadowed: usize,
+    /// Its last ICE check.
+    pub(crate) request: Option<Vec<u8>>,
 }
 
 fn new_rtc(socket: &UdpSocket) -> (Rtc, String, SdpPendingOffer) {
@@ -75,7 +77,6 @@ impl Viewer {
             frames: Vec::new(),
             sounds: Vec::new(),
             connected: false,
-            sent_stun: None,
             wire: Wire::default(),
         }
     }
@@ -120,6 +121,16 @@ impl Viewer {
         self.run_until("the frame", |viewer| viewer.frames.contains(frame));
     }
 
+    /// Counts what has arrived already.
+    pub(crate) fn drain(&mut self) {
+        self.socket.set_nonblocking(true).unwrap();
+        let mut buffer = [0; 2_000];
+        while let Ok(length) = self.socket.recv(&mut buffer) {
+            self.passes(&buffer[..length]);
+        }
+        self.socket.set_nonblocking(false).unwrap();
+    }
+
     fn turn(&mut self) {
         let wait = loop {
             match self.rtc.poll_output().unwrap() {
@@ -154,10 +165,11 @@ impl Viewer {
 
     fn transmit(&mut self, destination: SocketAddr, datagram: &[u8]) {
         match datagram[0] {
-            0..=3 => self.sent_stun = Some(datagram.to_vec()),
+            0..=3 => self.wire.request = Some(datagram.to_vec()),
             20..=63 => {
                 if let Some(shadow) = &self.wire.shadow {
                     shadow.send_to(datagram, destination).unwrap();
+                    self.wire.shadowed += 1;
                 }
             }
             _ => {}
