@@ -223,7 +223,7 @@ fn the_demo_shows_its_cameras_and_leaves_nothing_behind() {
         .trim_end_matches('/')
         .to_owned();
 
-    // Both cameras become known.
+    // Both cameras become known, by their names.
     let began = Instant::now();
     loop {
         let mut stream = TcpStream::connect(&address).unwrap();
@@ -235,6 +235,9 @@ fn the_demo_shows_its_cameras_and_leaves_nothing_behind() {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         if answer.matches("VBC01").count() == 2 {
+            for name in ["Front door", "Garden"] {
+                assert!(answer.contains(name), "{name} is missing in:\n{answer}");
+            }
             break;
         }
         assert!(began.elapsed() < PATIENCE, "{answer}");

@@ -1,10 +1,12 @@
 //! `apiary demo`: the gateway and its cameras in one process.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 
 use apiary_sim::{Broker, CameraConfig, Simulator, SimulatorConfig};
+use apiary_store::{CameraRow, SqliteStore, Store, StoreError, Write};
 use clap::Args;
+use jiff::Timestamp;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +15,7 @@ use super::output::{complain, say, with_causes};
 use super::{free_ports, runtime};
 use crate::app::{self, Ready};
 use crate::config::{Config, DemoPorts};
+use crate::supervisor::new_row;
 use crate::{logging, mqtt};
 
 /// What the first cameras are called.
@@ -72,7 +75,14 @@ pub(super) fn run(options: Options) -> ExitCode {
         return ExitCode::FAILURE;
     }
     mqtt::tls::install_crypto_provider();
-    runtime::run(|stop| demonstrate(config, options, stop))
+    runtime::run(|stop| async move {
+        let cameras = cameras(options.cameras);
+        if let Err(error) = introduce(&config, &cameras).await {
+            complain(with_causes(&error));
+            return ExitCode::FAILURE;
+        }
+        demonstrate(config, options, cameras, stop).await
+    })
     // The data directory is removed when `dir` goes out of scope here.
 }
 
@@ -93,8 +103,44 @@ fn free_demo_ports(http: u16) -> Option<DemoPorts> {
     })
 }
 
+/// The simulated cameras, each with its name.
+fn cameras(count: u16) -> Vec<CameraConfig> {
+    let mut cameras: Vec<CameraConfig> =
+        (1..=u32::from(count)).map(CameraConfig::numbered).collect();
+    for camera in &mut cameras {
+        camera.bind = Ipv4Addr::LOCALHOST.into();
+    }
+    for (camera, name) in cameras.iter_mut().zip(NAMES) {
+        camera.name = name.to_owned();
+    }
+    cameras
+}
+
+/// Writes the cameras' names into the database that the gateway is about to open: a camera's messages do not have its name.
+async fn introduce(config: &Config, cameras: &[CameraConfig]) -> Result<(), StoreError> {
+    let now = Timestamp::now();
+    let rows: Vec<Write> = cameras
+        .iter()
+        .map(|camera| {
+            Write::Camera(CameraRow {
+                name: Some(camera.name.clone()),
+                ..new_row(camera.id, now)
+            })
+        })
+        .collect();
+    let store = SqliteStore::open(&app::database(config)).await?;
+    let written = store.apply(&rows).await;
+    store.close().await;
+    written
+}
+
 /// The gateway runs to its end; the cameras start when it is ready, and end after it, so that they hear its last words.
-async fn demonstrate(config: Config, options: Options, stop: CancellationToken) -> ExitCode {
+async fn demonstrate(
+    config: Config,
+    options: Options,
+    cameras: Vec<CameraConfig>,
+    stop: CancellationToken,
+) -> ExitCode {
     let (ready, is_ready) = oneshot::channel();
     let mut gateway = std::pin::pin!(app::run(config, stop, ready));
     let ready = tokio::select! {
@@ -102,7 +148,7 @@ async fn demonstrate(config: Config, options: Options, stop: CancellationToken) 
         ready = is_ready => ready,
     };
     let simulator = match ready {
-        Ok(ready) => match start_cameras(&ready, options.cameras).await {
+        Ok(ready) => match start_cameras(&ready, cameras).await {
             Ok(simulator) => {
                 announce(&ready, &options);
                 Some(simulator)
@@ -132,22 +178,11 @@ fn exit_code(ended: Result<(), app::AppError>) -> ExitCode {
     }
 }
 
-async fn start_cameras(ready: &Ready, count: u16) -> Result<Simulator, String> {
+async fn start_cameras(ready: &Ready, cameras: Vec<CameraConfig>) -> Result<Simulator, String> {
     let broker = ready
         .broker
         .ok_or("the demo's MQTT broker does not listen")?;
-    let cameras = (1..=u32::from(count)).map(|number| {
-        let mut camera = CameraConfig::numbered(number);
-        if let Some(name) = usize::try_from(number - 1)
-            .ok()
-            .and_then(|index| NAMES.get(index))
-        {
-            camera.name = (*name).to_owned();
-        }
-        camera.bind = std::net::Ipv4Addr::LOCALHOST.into();
-        camera
-    });
-    let config = SimulatorConfig::new(Broker::local(broker.port()), cameras.collect());
+    let config = SimulatorConfig::new(Broker::local(broker.port()), cameras);
     Simulator::start(config)
         .await
         .map_err(|error| with_causes(&error))

@@ -191,7 +191,8 @@ fn shorten(text: &str) -> String {
     text.chars().take(TEXT_LIMIT).collect()
 }
 
-fn new_row(camera: CameraId, now: Timestamp) -> CameraRow {
+/// A camera of which nothing is known but that it exists.
+pub(crate) fn new_row(camera: CameraId, now: Timestamp) -> CameraRow {
     CameraRow {
         camera,
         name: None,

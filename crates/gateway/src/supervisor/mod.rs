@@ -21,6 +21,7 @@ mod stream_task;
 mod streams;
 mod viewers;
 
+pub(crate) use cameras::new_row;
 pub use commands::CameraCommands;
 pub use error::{JoinError, NoStream, StartError};
 pub use handle::{JoinedStream, StartOptions, Supervisor, ViewerOrigin};
