@@ -86,19 +86,6 @@ pub async fn run(
     shutdown: CancellationToken,
     ready: oneshot::Sender<Ready>,
 ) -> Result<(), AppError> {
-    run_with(config, start_engine, shutdown, ready).await
-}
-
-/// [`run`] with an engine of the caller's choice, which is started once all listeners and the database are there.
-///
-/// # Errors
-/// As [`run`], and what `start_engine` gives.
-pub async fn run_with(
-    config: Config,
-    start_engine: impl FnOnce(&Config) -> Result<Arc<dyn MediaEngine>, AppError>,
-    shutdown: CancellationToken,
-    ready: oneshot::Sender<Ready>,
-) -> Result<(), AppError> {
     let listeners = Listeners::bind(&config).await?;
     let store = Arc::new(SqliteStore::open(&database(&config)).await?);
     let app = App {

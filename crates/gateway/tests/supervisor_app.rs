@@ -5,19 +5,16 @@
 mod supervisor_support;
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use apiary::app::{self, AppError, Ready};
 use apiary::config::Config;
-use apiary_media::engine::MediaEngine;
 use apiary_sim::{
     Broker, CameraConfig, CameraHandle, Simulator, SimulatorConfig, StopReason, VideoSource,
 };
 use apiary_store::{SessionStatus, SqliteStore, Store, StoreError, StreamSession, Write};
 use apiary_wire::camera::Command;
 use apiary_wire::id::StreamId;
-use supervisor_support::wire_engine::WireEngine;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -30,6 +27,16 @@ const DEADLINE: Duration = Duration::from_secs(30);
 fn config(dir: &tempfile::TempDir) -> Config {
     let mut config = supervisor_support::config();
     config.data.dir = dir.path().to_owned();
+    config.media.bind = Ipv4Addr::LOCALHOST.into();
+    config.media.udp_port = 0;
+    config.ingest.bind = Ipv4Addr::LOCALHOST.into();
+    config
+}
+
+/// Each program has its own ports for one camera, so that they can run beside each other.
+fn config_with_ports(dir: &tempfile::TempDir, first: u16) -> Config {
+    let mut config = config(dir);
+    config.ingest.ports = first..=first + 3;
     config
 }
 
@@ -95,18 +102,8 @@ async fn a_taken_broker_port_is_named_with_its_key() {
     let (_held, address) = taken().await;
     let mut config = config(&dir);
     config.mqtt.embedded.listen = address;
-    let (ready, _) = oneshot::channel();
-    let program = app::run_with(config, engine(42_200), CancellationToken::new(), ready);
-    let text = timeout(DEADLINE, program)
-        .await
-        .unwrap()
-        .unwrap_err()
-        .to_string();
+    let text = refused(config).await.to_string();
     assert!(text.contains("mqtt.listen"), "{text}");
-}
-
-fn engine(first_port: u16) -> impl FnOnce(&Config) -> Result<Arc<dyn MediaEngine>, AppError> {
-    move |_| Ok(Arc::new(WireEngine::new(first_port..=first_port + 3)))
 }
 
 struct Program {
@@ -116,15 +113,10 @@ struct Program {
 }
 
 impl Program {
-    async fn start(config: Config, first_port: u16) -> Self {
+    async fn start(config: Config) -> Self {
         let stop = CancellationToken::new();
         let (ready, is_ready) = oneshot::channel();
-        let task = tokio::spawn(app::run_with(
-            config,
-            engine(first_port),
-            stop.clone(),
-            ready,
-        ));
+        let task = tokio::spawn(app::run(config, stop.clone(), ready));
         let ready = timeout(DEADLINE, is_ready).await.unwrap().unwrap();
         Self { ready, stop, task }
     }
@@ -152,9 +144,9 @@ async fn cameras(ready: &Ready, number: u32) -> Simulator {
 #[tokio::test]
 async fn the_program_starts_a_camera_by_rest_and_ends_cleanly() {
     let dir = tempfile::tempdir().unwrap();
-    let config = config(&dir);
+    let config = config_with_ports(&dir, 42_210);
     let database = app::database(&config);
-    let program = Program::start(config, 42_210).await;
+    let program = Program::start(config).await;
     let simulator = cameras(&program.ready, 1).await;
     let camera = simulator.cameras()[0].clone();
     camera
@@ -194,7 +186,7 @@ async fn the_program_starts_a_camera_by_rest_and_ends_cleanly() {
 #[tokio::test]
 async fn f04_what_a_crash_left_streaming_is_stopped_and_closed() {
     let dir = tempfile::tempdir().unwrap();
-    let config = config(&dir);
+    let config = config_with_ports(&dir, 42_220);
     let database = app::database(&config);
     let camera = CameraConfig::numbered(2).id;
     let left: StreamId = "67e55044-10b1-426f-9247-bb680e5fe0c8".parse().unwrap();
@@ -215,7 +207,7 @@ async fn f04_what_a_crash_left_streaming_is_stopped_and_closed() {
         };
         store.apply(&[Write::StreamSession(row)]).await.unwrap();
     }
-    let program = Program::start(config, 42_220).await;
+    let program = Program::start(config).await;
     let simulator = cameras(&program.ready, 2).await;
     let stop = Command::Stop { stream: left };
     let was_told = |camera: &CameraHandle| camera.commands().iter().any(|had| had.command == stop);

@@ -1,6 +1,7 @@
 //! A whole household but for its viewers: the embedded broker, the client of it, simulated cameras that obey their firmware,
 //! RTP and RTCP on loopback, and the supervisor between them.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +14,12 @@ use apiary::supervisor::{
 };
 use apiary_core::lifecycle::Phase;
 use apiary_media::engine::MediaEngine;
+use apiary_media::sfu::{Sfu, SfuConfig};
 use apiary_sim::{Broker, CameraConfig, CameraHandle, Simulator, SimulatorConfig, VideoSource};
 use apiary_store::{SqliteStore, Store, StoreWriter, WriterTask};
 use apiary_wire::id::CameraId;
 use tokio::sync::broadcast::Receiver;
 use tokio::time::timeout;
-
-use super::wire_engine::WireEngine;
 
 /// Whatever a test waits for must come within this time.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(40);
@@ -65,15 +65,25 @@ impl Wishes {
 pub(crate) fn cheap(number: u32) -> CameraConfig {
     let mut camera = CameraConfig::numbered(number);
     camera.source = VideoSource::Replay;
-    camera.bind = std::net::Ipv4Addr::LOCALHOST.into();
+    camera.bind = Ipv4Addr::LOCALHOST.into();
     camera.rules.keepalive_timeout = Duration::from_secs(4);
     camera.rules.remb_timeout = Duration::from_secs(4);
     camera
 }
 
-/// The engine under test.
 fn start_engine(ports: RangeInclusive<u16>) -> Arc<dyn MediaEngine> {
-    Arc::new(WireEngine::new(ports))
+    let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let config = SfuConfig {
+        // With two, cameras live on different threads.
+        workers: 2,
+        udp_port: 0,
+        bind: loopback,
+        advertised: vec![loopback],
+        ingest_bind: loopback,
+        ingest_ports: ports,
+        max_viewers_per_stream: 0,
+    };
+    Arc::new(Sfu::start(config).unwrap())
 }
 
 impl House {
@@ -94,7 +104,7 @@ impl House {
             tls: false,
         });
         let mqtt = Mqtt::start(&outside.mqtt).await.unwrap();
-        let engine: Arc<dyn MediaEngine> = start_engine(wishes.ports);
+        let engine = start_engine(wishes.ports);
         let store: Arc<dyn Store> = Arc::new(
             SqliteStore::open(&dir.path().join("apiary.db"))
                 .await

@@ -7,7 +7,6 @@ pub(crate) mod cameras;
 pub(crate) mod engine;
 pub(crate) mod house;
 pub(crate) mod store;
-pub(crate) mod wire_engine;
 
 use std::collections::HashMap;
 use std::sync::Arc;
