@@ -547,7 +547,9 @@ impl MediaEngine for Sfu {
             let _ = self.close(camera, CloseReason::Shutdown).await;
         }
         for worker in &self.workers {
-            let _ = worker.mailbox.post(Message::Shutdown);
+            while let Err(EngineError::Busy) = worker.mailbox.post(Message::Shutdown) {
+                tokio::task::yield_now().await; // the worker is emptying its mailbox
+            }
         }
         let threads =
             std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
