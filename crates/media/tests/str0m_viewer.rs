@@ -10,7 +10,7 @@
 mod support;
 
 use apiary_media::engine::{CloseReason, EngineEvent, MediaEngine, ViewerGoneReason};
-use support::{Camera, Frame, House, camera_id, stream_id, viewer_id};
+use support::{Camera, DEADLINE, Frame, House, camera_id, stream_id, viewer_id};
 
 #[test]
 fn a_viewer_gets_the_start_picture_then_live_pictures_and_sound() {
@@ -131,6 +131,12 @@ fn a_restart_of_the_camera_goes_on_without_new_negotiation() {
         viewer.frames,
         [Frame::idr(1), Frame::idr(2), Frame::delta(3)]
     );
+    // What the viewer sees is one run: no gap, and a clock that goes on.
+    assert!(viewer.contiguous);
+    let [before, after, _] = viewer.times[..] else {
+        panic!("{:?}", viewer.times);
+    };
+    assert!((1..DEADLINE.as_secs() * 90_000).contains(&after.wrapping_sub(before)));
 }
 
 #[test]

@@ -20,6 +20,10 @@ pub(crate) struct Viewer {
     /// Where the engine serves it, from the answer.
     pub(crate) engine: Option<SocketAddr>,
     pub(crate) frames: Vec<Frame>,
+    /// The RTP timestamps of the frames, extended.
+    pub(crate) times: Vec<u64>,
+    /// No sequence number was missing between frames.
+    pub(crate) contiguous: bool,
     pub(crate) sounds: Vec<Vec<u8>>,
     pub(crate) connected: bool,
     pub(crate) wire: Wire,
@@ -75,6 +79,8 @@ impl Viewer {
             pending: Some(pending),
             engine: None,
             frames: Vec::new(),
+            times: Vec::new(),
+            contiguous: true,
             sounds: Vec::new(),
             connected: false,
             wire: Wire::default(),
@@ -201,6 +207,8 @@ impl Viewer {
             Event::Connected => self.connected = true,
             Event::MediaData(data) if data.params.spec().codec.is_video() => {
                 self.frames.push(Frame::from_annex_b(&data.data));
+                self.times.push(data.time.numer());
+                self.contiguous &= data.contiguous;
             }
             Event::MediaData(data) => self.sounds.push(data.data.to_vec()),
             _ => {}
