@@ -1,6 +1,10 @@
 //! RTP packets (RFC 3550 §5) and their header extensions (RFC 8285), borrowed from the datagram.
 //! Nothing here allocates while parsing; sequence arithmetic and statistics belong to the receiver.
 
+mod template;
+
+pub use template::{HeaderTemplate, TEMPLATE_EXTENSION_MAX};
+
 use crate::units::{PayloadType, Ssrc};
 
 /// Length of a header without CSRCs and extension.

@@ -47,9 +47,19 @@ impl AesGcm {
         Self(LessSafeKey::new(key))
     }
 
-    /// Appends `aad`, the sealed `plaintext` and the tag to `out`.
-    pub(super) fn seal(&self, nonce: [u8; 12], aad: &[u8], plaintext: &[u8], out: &mut Vec<u8>) {
-        self.seal_after(nonce, aad, aad, plaintext, out);
+    /// Writes the sealed `plaintext` and the tag over `out`, which has just that length; authenticates `aad` as well.
+    pub(super) fn seal_into(&self, nonce: [u8; 12], aad: &[u8], plaintext: &[u8], out: &mut [u8]) {
+        let (ciphertext, tag) = out.split_at_mut(plaintext.len());
+        self.0
+            .seal_out_of_place_scatter(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(aad),
+                plaintext,
+                ciphertext,
+                &[],
+                tag,
+            )
+            .expect("a packet is far below the limits of AES-GCM");
     }
 
     /// Appends `prefix`, the sealed `plaintext` and the tag to `out`, authenticating `aad` instead of the prefix.
@@ -64,17 +74,7 @@ impl AesGcm {
         let start = out.len();
         out.extend_from_slice(prefix);
         out.resize(start + prefix.len() + plaintext.len() + GCM_TAG_LEN, 0);
-        let (ciphertext, tag) = out[start + prefix.len()..].split_at_mut(plaintext.len());
-        self.0
-            .seal_out_of_place_scatter(
-                Nonce::assume_unique_for_key(nonce),
-                Aad::from(aad),
-                plaintext,
-                ciphertext,
-                &[],
-                tag,
-            )
-            .expect("a packet is far below the limits of AES-GCM");
+        self.seal_into(nonce, aad, plaintext, &mut out[start + prefix.len()..]);
     }
 
     /// Opens ciphertext and tag in place; `None` when they are not authentic.

@@ -51,14 +51,25 @@ impl SrtpSender {
         self.profile
     }
 
-    /// Appends the protected packet to `out`: `header` (a whole RTP header with its extension) in clear, then
+    /// Octets of the protected form of a packet with this header (its extension included) and payload.
+    pub fn sealed_len(&self, header_len: usize, payload_len: usize) -> usize {
+        header_len + payload_len + self.profile.rtp_overhead()
+    }
+
+    /// Completes `packet`, whose first `header_len` octets are a whole RTP header with its extension: behind them comes
     /// `payload` sealed, then the tag. `index` is the rollover counter and the sequence number: 2^16 · ROC + SEQ
     /// (RFC 3711 §3.3.1); its low 16 bits must equal the header's sequence number.
     ///
-    /// Allocates only when `out` lacks the capacity.
-    pub fn seal(&self, header: &[u8], index: u64, payload: &[u8], out: &mut Vec<u8>) {
-        debug_assert_eq!(header[2..4], (index as u16).to_be_bytes());
-        let ssrc = [header[8], header[9], header[10], header[11]];
+    /// # Panics
+    /// If `packet` has not exactly [`Self::sealed_len`] octets.
+    pub fn seal(&self, packet: &mut [u8], header_len: usize, index: u64, payload: &[u8]) {
+        assert_eq!(
+            packet.len(),
+            self.sealed_len(header_len, payload.len()),
+            "a packet's place has its length"
+        );
+        debug_assert_eq!(packet[2..4], (index as u16).to_be_bytes());
+        let ssrc = [packet[8], packet[9], packet[10], packet[11]];
         match &self.cipher {
             RtpCipher::Gcm { key, salt } => {
                 // RFC 7714 §8.1: two zero octets, SSRC, ROC, SEQ; all XOR the salt.
@@ -66,21 +77,19 @@ impl SrtpSender {
                 nonce[2..6].copy_from_slice(&ssrc);
                 nonce[6..12].copy_from_slice(&index.to_be_bytes()[2..8]);
                 nonce.iter_mut().zip(salt).for_each(|(n, s)| *n ^= s);
-                key.seal(nonce, header, payload, out);
+                let (header, sealed) = packet.split_at_mut(header_len);
+                key.seal_into(nonce, header, payload, sealed);
             }
             RtpCipher::CtrHmac {
                 key,
                 salt,
                 authentication,
             } => {
-                let start = out.len();
-                out.extend_from_slice(header);
-                out.extend_from_slice(payload);
-                let iv = counter_iv(salt, ssrc, index);
-                key.apply(&iv, &mut out[start + header.len()..]);
+                let (clear, tag) = packet.split_at_mut(header_len + payload.len());
+                clear[header_len..].copy_from_slice(payload);
+                key.apply(&counter_iv(salt, ssrc, index), &mut clear[header_len..]);
                 let roc = ((index >> 16) as u32).to_be_bytes();
-                let tag = authentication.tag([&out[start..], &roc]);
-                out.extend_from_slice(&tag);
+                tag.copy_from_slice(&authentication.tag([clear, &roc]));
             }
         }
     }
@@ -119,6 +128,13 @@ mod tests {
         }
     }
 
+    fn seal(sender: &SrtpSender, header: &[u8], index: u64, payload: &[u8]) -> Vec<u8> {
+        let mut packet = header.to_vec();
+        packet.resize(sender.sealed_len(header.len(), payload.len()), 0xee);
+        sender.seal(&mut packet, header.len(), index, payload);
+        packet
+    }
+
     const HEADER: &str = "8040f17b 8041f8d3 5501a0b2";
     const PAYLOAD: &str =
         "47616c6c 69612065 7374206f 6d6e6973 20646976 69736120 696e2070 61727465 73207472 6573";
@@ -126,8 +142,7 @@ mod tests {
     #[test]
     fn rfc_7714_section_16_1_1() {
         let sender = gcm("00010203 04050607 08090a0b 0c0d0e0f");
-        let mut sealed = Vec::new();
-        sender.seal(&hex(HEADER), 0xf17b, &hex(PAYLOAD), &mut sealed);
+        let sealed = seal(&sender, &hex(HEADER), 0xf17b, &hex(PAYLOAD));
         let expected = hex(
             "8040f17b 8041f8d3 5501a0b2 f24de3a3 fb34de6c acba861c 9d7e4bca be633bd5 0d294e6f 42a5f47a 51c7d19b
              36de3adf 8833899d 7f27beb1 6a9152cf 765ee439 0cce",
@@ -147,11 +162,9 @@ mod tests {
     }
 
     #[test]
-    fn sealing_appends_behind_what_is_there() {
+    #[should_panic(expected = "a packet's place has its length")]
+    fn a_place_of_another_length_is_refused() {
         let sender = gcm("00010203 04050607 08090a0b 0c0d0e0f");
-        let mut out = vec![1, 2, 3];
-        sender.seal(&hex(HEADER), 0xf17b, b"x", &mut out);
-        assert_eq!(out[..3], [1, 2, 3]);
-        assert_eq!(out.len(), 3 + 12 + 1 + 16);
+        sender.seal(&mut [0; 12 + 1 + 15], 12, 0, b"x");
     }
 }

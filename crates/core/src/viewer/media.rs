@@ -258,15 +258,8 @@ impl VideoOut {
         let Some(packet) = ring.get(index) else {
             return 0;
         };
-        let buffer = out.buffer();
-        let start = buffer.len();
-        self.track
-            .seal(srtp, self.payload_type, index, packet, buffer);
-        if buffer.len() == start {
-            return 0; // from before the viewer's start: it has no number there
-        }
-        out.commit(start);
-        packet.payload.len()
+        let sent = self.track.seal(srtp, self.payload_type, index, packet, out);
+        if sent { packet.payload.len() } else { 0 }
     }
 
     /// Sends a NACKed packet again.
@@ -292,12 +285,7 @@ impl VideoOut {
         }
         self.counts.retransmitted += 1;
         match &mut self.rtx {
-            Some(rtx) => {
-                let buffer = out.buffer();
-                let start = buffer.len();
-                rtx.seal(srtp, sequence_number, packet, buffer);
-                out.commit(start);
-            }
+            Some(rtx) => rtx.seal(srtp, sequence_number, packet, out),
             None => {
                 self.seal(index, srtp, ring, out);
             }
@@ -375,10 +363,7 @@ impl AudioOut {
             let Some(payload_type) = payload_type else {
                 continue;
             };
-            let buffer = out.buffer();
-            let start = buffer.len();
-            self.track.seal(srtp, payload_type, index, packet, buffer);
-            out.commit(start);
+            self.track.seal(srtp, payload_type, index, packet, out);
         }
         self.next = Some(ring.head());
     }

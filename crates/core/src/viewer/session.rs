@@ -298,6 +298,23 @@ impl Session {
         self.drain_ice();
     }
 
+    /// When [`Self::handle_timeout`] is needed at the latest.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let end = match self.state {
+            State::Connecting { .. } => self.created + SETUP_TIMEOUT,
+            State::Up(_) => self.heard + CONSENT_TIMEOUT,
+            State::Gone => return None,
+        };
+        // Before there is a path, DTLS has nobody to send anything to.
+        let handshake = self.dtls_timeout.filter(|_| self.destination.is_some());
+        Some(handshake.map_or(end, |at| at.min(end)))
+    }
+
+    /// Whether keys are still being agreed.
+    pub fn is_connecting(&self) -> bool {
+        matches!(self.state, State::Connecting { .. })
+    }
+
     /// Does what the time asks for.
     pub fn handle_timeout(&mut self, now: Instant) {
         let silent = now.saturating_duration_since(self.heard);
@@ -314,6 +331,7 @@ impl Session {
         self.ice.handle_timeout(now);
         self.drain_ice();
         if self.dtls_timeout.is_some_and(|at| now >= at) {
+            self.dtls_timeout = None;
             if let Err(error) = self.dtls.handle_timeout(now) {
                 return self.end(SessionEnd::Failed(format!("DTLS: {error}")));
             }

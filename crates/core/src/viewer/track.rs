@@ -1,22 +1,16 @@
 //! One track on its way to one viewer: RTP headers, sequence numbers and counts.
 
 use apiary_wire::rtcp::SenderInfo;
-use apiary_wire::rtp::{FIXED_HEADER_LEN, RtpHeader};
+use apiary_wire::rtp::HeaderTemplate;
 use apiary_wire::units::{NtpTime, PayloadType, Ssrc};
-use smallvec::SmallVec;
 
-use crate::ring::{PacketMeta, RingPacket};
+use crate::ring::RingPacket;
 use crate::srtp::SrtpSender;
 
-/// Octets of RFC 8285 extensions that fit behind the fixed header.
-const EXTENSION_MAX: usize = 36;
-
-/// Takes sealed packets: they are appended to the buffer and then committed one by one.
+/// Takes sealed packets.
 pub trait PacketSink {
-    /// Where the next packet is appended.
-    fn buffer(&mut self) -> &mut Vec<u8>;
-    /// Everything from `start` on is one packet.
-    fn commit(&mut self, start: usize);
+    /// A place for one packet of exactly `len` octets. What stands there at the next call, or at the end, is the packet.
+    fn packet(&mut self, len: usize) -> &mut [u8];
 }
 
 /// Numbers, heads and seals a track's packets for one viewer.
@@ -24,9 +18,7 @@ pub trait PacketSink {
 /// Ring indices map onto sequence numbers by a constant distance, so that a NACK maps back; the distance changes only
 /// at a [`jump`](Self::jump).
 pub struct TrackSender {
-    ssrc: Ssrc,
-    /// The whole extension block, the same on every packet.
-    extension: SmallVec<[u8; EXTENSION_MAX]>,
+    header: HeaderTemplate,
     /// Ring index at which the current mapping begins, and its extended sequence number.
     origin: (u64, u64),
     next: u64,
@@ -37,11 +29,10 @@ pub struct TrackSender {
 impl TrackSender {
     /// A track that begins with this sequence number. Below 2^15 a receiver that loses the first packets cannot
     /// mistake the rollover counter (RFC 3711 §3.3.1).
-    pub fn new(ssrc: Ssrc, first_sequence: u16, extension: &[u8]) -> Self {
+    pub fn new(header: HeaderTemplate, first_sequence: u16) -> Self {
         let first = u64::from(first_sequence & 0x7fff);
         Self {
-            ssrc,
-            extension: SmallVec::from_slice(extension),
+            header,
             origin: (0, first),
             next: first,
             packets: 0,
@@ -62,21 +53,23 @@ impl TrackSender {
         Some(self.origin.0 + extended.checked_sub(self.origin.1)?)
     }
 
-    /// Seals the packet of ring index `index`; the same index always gives the same octets.
+    /// Seals the packet of ring index `index`; the same index always gives the same octets. `false` when the viewer has
+    /// no number for it, because it is from before the last jump.
     pub fn seal(
         &mut self,
         srtp: &SrtpSender,
         payload_type: PayloadType,
         index: u64,
         packet: RingPacket<'_>,
-        out: &mut Vec<u8>,
-    ) {
+        out: &mut impl PacketSink,
+    ) -> bool {
         let Some(ahead) = index.checked_sub(self.origin.0) else {
-            return; // from before the jump: the viewer has no number for it
+            return false;
         };
         let extended = self.origin.1 + ahead;
         self.next = self.next.max(extended + 1);
         self.seal_as(srtp, payload_type, extended, packet, out);
+        true
     }
 
     /// Seals a packet under an extended sequence number.
@@ -86,45 +79,27 @@ impl TrackSender {
         payload_type: PayloadType,
         extended: u64,
         RingPacket { meta, payload }: RingPacket<'_>,
-        out: &mut Vec<u8>,
+        out: &mut impl PacketSink,
     ) {
-        let mut header = [0; FIXED_HEADER_LEN + EXTENSION_MAX];
-        let length = self.write_header(payload_type, extended, meta, &mut header);
-        srtp.seal(&header[..length], extended, payload, out);
+        let header_len = self.header.header_len();
+        let place = out.packet(srtp.sealed_len(header_len, payload.len()));
+        let sequence_number = extended as u16;
+        self.header.write(
+            meta.marker,
+            payload_type,
+            sequence_number,
+            meta.timestamp,
+            place,
+        );
+        srtp.seal(place, header_len, extended, payload);
         self.packets = self.packets.wrapping_add(1);
         self.octets = self.octets.wrapping_add(payload.len() as u32);
-    }
-
-    fn write_header(
-        &self,
-        payload_type: PayloadType,
-        extended: u64,
-        meta: PacketMeta,
-        out: &mut [u8; FIXED_HEADER_LEN + EXTENSION_MAX],
-    ) -> usize {
-        let header = RtpHeader {
-            marker: meta.marker,
-            payload_type,
-            sequence_number: extended as u16,
-            timestamp: meta.timestamp,
-            ssrc: self.ssrc,
-        };
-        let (fixed, rest) = out
-            .split_first_chunk_mut::<FIXED_HEADER_LEN>()
-            .expect("the buffer is longer than the fixed header");
-        if self.extension.is_empty() {
-            header.write(fixed);
-        } else {
-            header.write_before_extension(fixed);
-            rest[..self.extension.len()].copy_from_slice(&self.extension);
-        }
-        FIXED_HEADER_LEN + self.extension.len()
     }
 
     /// What a sender report says of this track.
     pub fn sender_info(&self, ntp: NtpTime, rtp_time: u32) -> SenderInfo {
         SenderInfo {
-            ssrc: self.ssrc,
+            ssrc: self.ssrc(),
             ntp,
             rtp_time,
             packet_count: self.packets,
@@ -134,7 +109,7 @@ impl TrackSender {
 
     /// The SSRC toward the viewer.
     pub fn ssrc(&self) -> Ssrc {
-        self.ssrc
+        self.header.ssrc()
     }
 
     /// Whether anything was sent yet.
@@ -152,14 +127,9 @@ pub struct RtxSender {
 
 impl RtxSender {
     /// A retransmission stream that begins with this sequence number.
-    pub fn new(
-        ssrc: Ssrc,
-        payload_type: PayloadType,
-        first_sequence: u16,
-        extension: &[u8],
-    ) -> Self {
+    pub fn new(header: HeaderTemplate, payload_type: PayloadType, first_sequence: u16) -> Self {
         Self {
-            track: TrackSender::new(ssrc, first_sequence, extension),
+            track: TrackSender::new(header, first_sequence),
             payload_type,
             scratch: Vec::new(),
         }
@@ -171,7 +141,7 @@ impl RtxSender {
         srtp: &SrtpSender,
         original: u16,
         packet: RingPacket<'_>,
-        out: &mut Vec<u8>,
+        out: &mut impl PacketSink,
     ) {
         self.scratch.clear();
         self.scratch.extend_from_slice(&original.to_be_bytes());
@@ -193,7 +163,7 @@ mod tests {
 
     #[test]
     fn sequence_numbers_map_back_to_ring_indices() {
-        let mut track = TrackSender::new(Ssrc(1), 0x7fff, &[]);
+        let mut track = TrackSender::new(HeaderTemplate::new(Ssrc(1)), 0x7fff);
         track.jump(1_000);
         track.next = 0x7fff + 70_000; // beyond a wrap
         let newest = (track.next - 1) as u16;

@@ -60,6 +60,11 @@ impl StreamClocks {
         }
     }
 
+    /// When they were read.
+    pub(super) fn read_at(&self) -> Instant {
+        self.at
+    }
+
     /// What sender reports say at `now`, picture first.
     pub(super) fn report(&self, now: Instant) -> [Option<ReportClock>; 2] {
         let passed = now.saturating_duration_since(self.at);

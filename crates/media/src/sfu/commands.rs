@@ -80,6 +80,9 @@ impl Worker<'_> {
         let role = Role::Home(Box::new(Home::new(leg.sockets, leg.config)));
         let place = self.streams.insert(Stream::new(now, leg.camera, role));
         self.by_camera.insert(leg.camera, place);
+        if let Some(stream) = self.streams.get_mut(place) {
+            stream.set_timer(place, &mut self.wheel);
+        }
         self.listen(place).map_err(|source| {
             self.close(now, leg.camera, CloseReason::Failed);
             EngineError::Io {
@@ -161,6 +164,7 @@ impl Worker<'_> {
         if let Some(stream) = self.streams.get_mut(place) {
             stream.viewers.push(key);
         }
+        self.set_viewer_timer(now, key);
         Ok(())
     }
 
@@ -238,13 +242,21 @@ impl Worker<'_> {
         viewer: ViewerId,
         report: ViewerReport,
     ) {
-        match self.role_of(camera) {
-            Some(Role::Home(home)) => home.ingest.set_viewer_report(now, viewer, report),
-            Some(&mut Role::Replica { home }) => {
+        let Some(&place) = self.by_camera.get(&camera) else {
+            return;
+        };
+        let Some(stream) = self.streams.get_mut(place) else {
+            return;
+        };
+        match &mut stream.role {
+            Role::Home(home) => {
+                home.ingest.set_viewer_report(now, viewer, report);
+                stream.set_timer(place, &mut self.wheel);
+            }
+            &mut Role::Replica { home } => {
                 // The next report follows within a second.
                 let _ = self.post.mailboxes[home].post(Message::Report(camera, viewer, report));
             }
-            None => {}
         }
     }
 

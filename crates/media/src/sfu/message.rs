@@ -2,18 +2,16 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
-use std::time::Instant;
 
-use apiary_core::ingest::{IngestConfig, TrackKind, ViewerReport};
-use apiary_core::ring::PacketMeta;
+use apiary_core::ingest::{IngestConfig, ViewerReport};
 use apiary_core::viewer::offer::{AudioTrack, IceCredentials, VideoTrack};
 use apiary_core::viewer::session::SessionConfig;
 use apiary_wire::id::{CameraId, ViewerId};
 use apiary_wire::units::Ssrc;
 use tokio::sync::oneshot;
 
-use super::clocks::StreamClocks;
 use super::ports::IngestSockets;
+use super::relay::RelayBatch;
 use crate::engine::{CloseReason, EngineError, StreamStats, ViewerStats};
 use crate::sys::Waker;
 
@@ -92,24 +90,6 @@ pub(super) struct ViewerSsrcs {
     pub(super) rtx: Ssrc,
     pub(super) audio: Ssrc,
     pub(super) first_sequence: u16,
-}
-
-/// The packets of one read on their way to another worker.
-pub(super) struct RelayBatch {
-    pub(super) camera: CameraId,
-    pub(super) received: Instant,
-    pub(super) packets: Vec<RelayedPacket>,
-    pub(super) payloads: Vec<u8>,
-    pub(super) clocks: StreamClocks,
-}
-
-/// One of them; its payload is `payloads[start..start + len]`.
-pub(super) struct RelayedPacket {
-    pub(super) track: TrackKind,
-    pub(super) index: u64,
-    pub(super) meta: PacketMeta,
-    pub(super) start: usize,
-    pub(super) len: usize,
 }
 
 /// The way to a worker.

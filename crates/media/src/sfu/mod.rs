@@ -9,11 +9,14 @@ mod commands;
 mod handout;
 mod message;
 mod ports;
+mod relay;
 mod shared;
 mod slots;
 mod stream;
 mod thread;
+mod timers;
 mod viewer;
+mod wheel;
 mod worker;
 
 use std::net::{IpAddr, SocketAddr};

@@ -45,11 +45,6 @@ impl<T> Slots<T> {
         self.slots.get_mut(place)?.as_mut()
     }
 
-    /// One past the highest place ever taken.
-    pub(super) fn places(&self) -> usize {
-        self.slots.len()
-    }
-
     /// Everything in it.
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.slots.iter_mut().flatten()

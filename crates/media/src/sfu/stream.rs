@@ -1,10 +1,11 @@
 //! One camera's stream on one worker: its rings, and, on the worker that serves the camera, its ingest.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use apiary_core::ingest::{CameraIngest, IngestConfig, TrackKind};
-use apiary_core::ring::{Codec, Inserted, PacketMeta, PacketRing, PictureRole, RingLimits};
+use apiary_core::ring::{
+    Codec, Inserted, PacketMeta, PacketRing, PictureRole, RingLimits, RingPacket,
+};
 use apiary_core::splice::Splice;
 use apiary_wire::h264;
 use apiary_wire::id::CameraId;
@@ -13,8 +14,10 @@ use apiary_wire::sdp::camera;
 use apiary_wire::units::{NtpTime, PayloadType};
 
 use super::clocks::{StreamClocks, TrackTiming};
-use super::message::{RelayBatch, RelayedPacket};
 use super::ports::IngestSockets;
+use super::relay::{RelayBatch, RelayOut, RelayedPackets};
+use super::timers::Timer;
+use super::wheel::TimerWheel;
 
 /// A picture group of 5 Mbit/s and 4 s, and as much again.
 const VIDEO_RING: RingLimits = RingLimits {
@@ -25,6 +28,9 @@ const AUDIO_RING: RingLimits = RingLimits {
     bytes: 128 << 10,
     age: Duration::from_millis(500),
 };
+
+/// The camera's clocks are read again after this time.
+const CLOCKS_LAST: Duration = Duration::from_millis(200);
 
 /// A stream on a worker.
 pub(super) struct Stream {
@@ -39,6 +45,8 @@ pub(super) struct Stream {
     pub(super) repaired: Vec<u64>,
     /// Packets came since the last fan-out.
     pub(super) dirty: bool,
+    /// When its timer fires, if it is set.
+    pub(super) wakes_at: Option<Instant>,
 }
 
 /// What this worker is to the stream.
@@ -59,8 +67,7 @@ pub(super) struct Home {
     /// Workers that have viewers of the stream.
     pub(super) subscribers: Vec<usize>,
     /// What they get next.
-    relay: Vec<RelayedPacket>,
-    relay_payloads: Vec<u8>,
+    pub(super) relay: RelayOut,
 }
 
 impl Home {
@@ -72,8 +79,7 @@ impl Home {
             audio_splice: Splice::new(Codec::Opus.clock_rate()),
             audio_codec: Codec::Opus,
             subscribers: Vec::new(),
-            relay: Vec::new(),
-            relay_payloads: Vec::new(),
+            relay: RelayOut::default(),
         }
     }
 
@@ -96,25 +102,6 @@ impl Home {
         };
         StreamClocks::read(now, wall, &video, &audio)
     }
-
-    /// The packets for other workers since the last call.
-    pub(super) fn take_relay(
-        &mut self,
-        camera: CameraId,
-        now: Instant,
-        clocks: StreamClocks,
-    ) -> Option<Arc<RelayBatch>> {
-        if self.relay.is_empty() {
-            return None;
-        }
-        Some(Arc::new(RelayBatch {
-            camera,
-            received: now,
-            packets: std::mem::take(&mut self.relay),
-            payloads: std::mem::take(&mut self.relay_payloads),
-            clocks,
-        }))
-    }
 }
 
 impl Stream {
@@ -128,6 +115,7 @@ impl Stream {
             role,
             repaired: Vec::new(),
             dirty: false,
+            wakes_at: None,
         }
     }
 
@@ -171,18 +159,14 @@ impl Stream {
             codec,
             role,
         };
+        let packet = RingPacket {
+            meta,
+            payload: packet.payload,
+        };
         if !home.subscribers.is_empty() {
-            let start = home.relay_payloads.len();
-            home.relay_payloads.extend_from_slice(packet.payload);
-            home.relay.push(RelayedPacket {
-                track: kind,
-                index,
-                meta,
-                start,
-                len: packet.payload.len(),
-            });
+            home.relay.packets().push(kind, index, packet);
         }
-        self.insert(now, kind, index, meta, packet.payload);
+        self.insert(now, kind, index, packet);
     }
 
     /// Keeps a packet for the viewers on this worker.
@@ -191,8 +175,7 @@ impl Stream {
         now: Instant,
         kind: TrackKind,
         index: u64,
-        meta: PacketMeta,
-        payload: &[u8],
+        RingPacket { meta, payload }: RingPacket<'_>,
     ) {
         let ring = match kind {
             TrackKind::Video => &mut self.video,
@@ -223,43 +206,50 @@ impl Stream {
     /// Takes packets that another worker received.
     pub(super) fn handle_relay(&mut self, batch: &RelayBatch) {
         self.clocks = batch.clocks;
-        for packet in &batch.packets {
-            let payload = &batch.payloads[packet.start..packet.start + packet.len];
-            self.insert(
-                batch.received,
-                packet.track,
-                packet.index,
-                packet.meta,
-                payload,
-            );
+        for (track, index, packet) in batch.packets.iter() {
+            self.insert(batch.received, track, index, packet);
         }
     }
 
     /// Everything from the start picture on, for a worker that just got its first viewer.
     pub(super) fn snapshot(&self, now: Instant) -> RelayBatch {
-        let mut batch = RelayBatch {
-            camera: self.camera,
-            received: now,
-            packets: Vec::new(),
-            payloads: Vec::new(),
-            clocks: self.clocks,
-        };
+        let mut packets = RelayedPackets::default();
         let from = self.video.picture_start().unwrap_or(self.video.head());
         for index in from..self.video.head() {
-            let Some(packet) = self.video.get(index) else {
-                continue;
-            };
-            let start = batch.payloads.len();
-            batch.payloads.extend_from_slice(packet.payload);
-            batch.packets.push(RelayedPacket {
-                track: TrackKind::Video,
-                index,
-                meta: packet.meta,
-                start,
-                len: packet.payload.len(),
-            });
+            if let Some(packet) = self.video.get(index) {
+                packets.push(TrackKind::Video, index, packet);
+            }
         }
-        batch
+        RelayBatch {
+            camera: self.camera,
+            received: now,
+            clocks: self.clocks,
+            packets,
+        }
+    }
+
+    /// When the stream needs a turn although no packet comes; `None` on workers that do not serve its camera.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let Role::Home(home) = &self.role else {
+            return None;
+        };
+        let clocks = self.clocks.read_at() + CLOCKS_LAST;
+        let ingest = home.ingest.poll_timeout();
+        Some(ingest.map_or(clocks, |at| at.min(clocks)))
+    }
+
+    /// Has the wheel wake the stream, which is at `place`, in time.
+    pub(super) fn set_timer(&mut self, place: usize, wheel: &mut TimerWheel<Timer>) {
+        if let Some(at) = self.poll_timeout()
+            && self.wakes_at.is_none_or(|set| at < set)
+        {
+            self.wakes_at = Some(wheel.set(at, Timer::Stream(place)));
+        }
+    }
+
+    /// Whether the clocks were read so long ago that they may have drifted from the camera's.
+    pub(super) fn clocks_are_stale(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.clocks.read_at()) >= CLOCKS_LAST
     }
 
     /// Reads the camera's clocks anew, where this worker knows them.

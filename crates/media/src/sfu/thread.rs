@@ -29,7 +29,7 @@ impl Prepared {
     pub(super) fn new(socket: UdpSocket) -> std::io::Result<Self> {
         let poller = Poller::new()?;
         let waker = Waker::new(&poller, TOKENS.0)?;
-        poller.add(&socket, TOKENS.1)?;
+        poller.add_once(&socket, TOKENS.1)?;
         let (sender, messages) = std::sync::mpsc::sync_channel(MAILBOX);
         Ok(Self {
             socket,

@@ -4,18 +4,29 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use apiary_core::ingest::ViewerReport;
 use apiary_core::viewer::media::{AudioOut, VideoOut, write_sender_reports};
 use apiary_core::viewer::offer::HeaderExtensions;
 use apiary_core::viewer::session::{Session, SessionEvent};
 use apiary_core::viewer::track::{PacketSink, RtxSender, TrackSender};
 use apiary_wire::id::{CameraId, ViewerId};
-use apiary_wire::rtp::write_one_byte_extensions;
-use apiary_wire::units::Bitrate;
+use apiary_wire::rtp::{HeaderTemplate, write_one_byte_extensions};
+use apiary_wire::units::{Bitrate, Ssrc};
 
 use super::message::NewViewer;
 use super::stream::Stream;
+use super::timers::Timer;
+use super::wheel::TimerWheel;
 use crate::engine::ViewerStats;
 use crate::sys::SendBatch;
+
+/// Sender reports go out this often: a little more than each second, as their turn may come a little late.
+const REPORT_EVERY: Duration = Duration::from_millis(950);
+/// A viewer without a picture asks for a key frame this often; the ingest merges and limits what all ask for.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
+
+/// Reports that change nothing for the worse are passed on this often.
+const PASS_ON_EVERY: Duration = Duration::from_millis(500);
 
 /// A viewer.
 pub(super) struct Viewer {
@@ -29,6 +40,9 @@ pub(super) struct Viewer {
     cname: Arc<str>,
     counts: Counts,
     last_report: Option<Instant>,
+    passed_on: PassedOn,
+    /// When its timer fires, if it is set.
+    pub(super) wakes_at: Option<Instant>,
 }
 
 struct Outgoing {
@@ -47,6 +61,20 @@ struct Counts {
     round_trip: Option<Duration>,
 }
 
+/// What of a viewer's reports the ingest knows.
+#[derive(Default)]
+struct PassedOn {
+    remb: Option<(Instant, Bitrate)>,
+    loss: Option<Instant>,
+}
+
+/// Where reports are written before they are sent; one for all viewers of a worker.
+#[derive(Default)]
+pub(super) struct ReportScratch {
+    clear: Vec<u8>,
+    protected: Vec<u8>,
+}
+
 /// Puts packets for one address into the batch and counts them.
 struct To<'a> {
     batch: &'a mut SendBatch,
@@ -56,47 +84,40 @@ struct To<'a> {
 }
 
 impl PacketSink for To<'_> {
-    fn buffer(&mut self) -> &mut Vec<u8> {
-        self.batch.buffer()
-    }
-
-    fn commit(&mut self, start: usize) {
-        let length = self.batch.buffer().len() - start;
-        if length > 0 {
-            self.packets += 1;
-            self.octets += length as u64;
-        }
-        self.batch.commit(self.destination, start);
+    fn packet(&mut self, len: usize) -> &mut [u8] {
+        self.packets += 1;
+        self.octets += len as u64;
+        self.batch.packet(self.destination, len)
     }
 }
 
-fn extension_block(extensions: &HeaderExtensions) -> Vec<u8> {
+/// What the packets of a track begin with. A mid that does not fit is simply not sent: SSRC and payload type tell the
+/// tracks apart.
+fn header(ssrc: Ssrc, extensions: &HeaderExtensions) -> HeaderTemplate {
+    let plain = HeaderTemplate::new(ssrc);
+    let Some((id, mid)) = &extensions.mid else {
+        return plain;
+    };
     let mut block = Vec::new();
-    if let Some((id, mid)) = &extensions.mid {
-        // A mid that does not fit is simply not sent: SSRC and payload type tell the tracks apart.
-        if write_one_byte_extensions(&[(*id, mid.as_bytes())], &mut block).is_err()
-            || block.len() > 36
-        {
-            block.clear();
-        }
+    match write_one_byte_extensions(&[(*id, mid.as_bytes())], &mut block) {
+        Ok(_) => plain.with_extension(&block).unwrap_or(plain),
+        Err(_) => plain,
     }
-    block
 }
 
 impl Viewer {
     pub(super) fn new(now: Instant, new: NewViewer) -> Self {
         let first = new.ssrcs.first_sequence;
         let video = new.video.map(|video| {
-            let block = extension_block(&video.extensions);
-            let rtx = video
-                .rtx
-                .map(|payload_type| RtxSender::new(new.ssrcs.rtx, payload_type, first, &block));
-            let track = TrackSender::new(new.ssrcs.video, first, &block);
+            let rtx = video.rtx.map(|payload_type| {
+                let header = header(new.ssrcs.rtx, &video.extensions);
+                RtxSender::new(header, payload_type, first)
+            });
+            let track = TrackSender::new(header(new.ssrcs.video, &video.extensions), first);
             VideoOut::new(track, video.payload_type, rtx)
         });
         let audio = new.audio.map(|audio| {
-            let block = extension_block(&audio.extensions);
-            let track = TrackSender::new(new.ssrcs.audio, first, &block);
+            let track = TrackSender::new(header(new.ssrcs.audio, &audio.extensions), first);
             AudioOut::new(track, audio.opus, audio.pcmu)
         });
         Self {
@@ -109,6 +130,8 @@ impl Viewer {
             cname: new.cname,
             counts: Counts::default(),
             last_report: None,
+            passed_on: PassedOn::default(),
+            wakes_at: None,
         }
     }
 
@@ -163,11 +186,16 @@ impl Viewer {
     }
 
     /// Sends sender reports, each second and as soon as something was sent.
-    pub(super) fn report(&mut self, now: Instant, stream: &Stream, batch: &mut SendBatch) {
-        const EVERY: Duration = Duration::from_millis(950);
+    pub(super) fn report(
+        &mut self,
+        now: Instant,
+        stream: &Stream,
+        scratch: &mut ReportScratch,
+        batch: &mut SendBatch,
+    ) {
         let due = self
             .last_report
-            .is_none_or(|last| now.saturating_duration_since(last) >= EVERY);
+            .is_none_or(|last| now >= last + REPORT_EVERY);
         let Some((destination, _)) = self.session.outgoing().filter(|_| due) else {
             return;
         };
@@ -176,22 +204,48 @@ impl Viewer {
             (self.media.video.as_ref().map(VideoOut::track), video_clock),
             (self.media.audio.as_ref().map(AudioOut::track), audio_clock),
         ];
-        let mut compound = Vec::new();
-        if !write_sender_reports(tracks, &self.cname, &mut compound) {
+        scratch.clear.clear();
+        if !write_sender_reports(tracks, &self.cname, &mut scratch.clear) {
             return;
         }
         self.last_report = Some(now);
-        let start = batch.buffer().len();
-        self.session.protect_rtcp(&compound, batch.buffer());
-        batch.commit(destination, start);
+        scratch.protected.clear();
+        self.session
+            .protect_rtcp(&scratch.clear, &mut scratch.protected);
+        batch
+            .packet(destination, scratch.protected.len())
+            .copy_from_slice(&scratch.protected);
+    }
+
+    /// When it needs a turn although nothing comes.
+    pub(super) fn poll_timeout(&self, now: Instant) -> Instant {
+        let regular = if self.is_waiting() {
+            now + ASK_AGAIN
+        } else {
+            // One that is due and could not be sent, as nothing was yet, is not tried all the time.
+            (self.last_report.unwrap_or(now) + REPORT_EVERY).max(now + ASK_AGAIN)
+        };
+        let video = self.media.video.as_ref().and_then(VideoOut::poll_timeout);
+        [self.session.poll_timeout(), video]
+            .into_iter()
+            .flatten()
+            .fold(regular, Instant::min)
+    }
+
+    /// Has the wheel wake the viewer, which has this key, in time.
+    pub(super) fn set_timer(&mut self, now: Instant, key: usize, wheel: &mut TimerWheel<Timer>) {
+        let at = self.poll_timeout(now);
+        if self.wakes_at.is_none_or(|set| at < set) {
+            self.wakes_at = Some(wheel.set(at, Timer::Viewer(key)));
+        }
     }
 
     /// Sends what the session has to say itself: STUN and DTLS.
     pub(super) fn flush_session(&mut self, batch: &mut SendBatch) {
         while let Some((destination, datagram)) = self.session.poll_transmit() {
-            let start = batch.buffer().len();
-            batch.buffer().extend_from_slice(&datagram);
-            batch.commit(destination, start);
+            batch
+                .packet(destination, datagram.len())
+                .copy_from_slice(&datagram);
         }
     }
 
@@ -212,6 +266,27 @@ impl Viewer {
             SessionEvent::PathValidated(address) => self.paths.push(*address),
             SessionEvent::Nack(..) | SessionEvent::Gone(_) => {}
         }
+    }
+
+    /// Whether the ingest should hear of a report: at once when it tells that less can be taken, and otherwise, browsers
+    /// reporting five times a second, only now and then.
+    pub(super) fn is_news(&mut self, now: Instant, report: ViewerReport) -> bool {
+        let is_old = |at: Instant| now >= at + PASS_ON_EVERY;
+        let remb = report.remb.filter(|&remb| {
+            self.passed_on
+                .remb
+                .is_none_or(|(at, last)| remb < last || is_old(at))
+        });
+        let loss = report
+            .fraction_lost
+            .filter(|&lost| lost > 0 || self.passed_on.loss.is_none_or(is_old));
+        if let Some(remb) = remb {
+            self.passed_on.remb = Some((now, remb));
+        }
+        if loss.is_some() {
+            self.passed_on.loss = Some(now);
+        }
+        remb.is_some() || loss.is_some()
     }
 
     /// Whether the camera must be asked for a key frame, now that the viewer cannot decode.

@@ -2,7 +2,7 @@
 //!
 //! One turn of the loop reads what is there, puts packets into rings, then goes once over the viewers of each stream that
 //! got something, and sends everything in a few system calls. Per packet nothing is locked, logged or allocated; what
-//! needs a clock or a list of all viewers happens in ticks.
+//! needs a clock has a timer in the worker's wheel (`timers`).
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, UdpSocket};
@@ -21,7 +21,9 @@ use super::message::{Mailbox, Message};
 use super::shared::Shared;
 use super::slots::Slots;
 use super::stream::{Role, Stream};
-use super::viewer::Viewer;
+use super::timers::Timer;
+use super::viewer::{ReportScratch, Viewer};
+use super::wheel::TimerWheel;
 use crate::engine::{EngineEvent, ViewerGoneReason};
 use crate::sys::{Poller, ReceiveBatch, SendBatch};
 
@@ -31,12 +33,9 @@ const VIEWERS_TOKEN: u64 = 1;
 const FIRST_INGEST_TOKEN: u64 = 2;
 const SOCKETS_PER_STREAM: u64 = 4;
 
-/// How often timers are looked at.
-const TICK: Duration = Duration::from_millis(10);
-/// The same while a viewer catches up with the present.
-const CATCH_UP_TICK: Duration = Duration::from_millis(2);
-/// Ticks in which each viewer and each clock has its turn once.
-const ROUND: usize = 20;
+/// The viewers' socket is left alone for this long after a read that brought only reports: many viewers' RTCP is then
+/// read at once, instead of waking the worker for each datagram.
+const REST: Duration = Duration::from_millis(3);
 /// Reads of one socket in a row, so that a flood at one does not starve the others (h29).
 const READS_PER_TURN: usize = 4;
 /// Messages taken from the mailbox before packets have their turn again.
@@ -69,10 +68,32 @@ pub(super) struct Worker<'a> {
     pub(super) viewers: Slots<Viewer>,
     pub(super) lookup: Lookup,
     pub(super) out: SendBatch,
+    pub(super) reports: ReportScratch,
+    pub(super) wheel: TimerWheel<Timer>,
+    /// Timers that have fired; only while they are handled.
+    pub(super) fired: Vec<Timer>,
     /// Places of streams that got packets in this turn.
     dirty: Vec<usize>,
-    tick: usize,
-    next_tick: Instant,
+    viewers_socket: Attention,
+}
+
+/// Whether the worker hears of what comes to its viewers' socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Attention {
+    /// The poller will tell.
+    Awaited,
+    /// It is read again at this time.
+    ReadAt(Instant),
+}
+
+/// What a read of the viewers' socket brought, the most urgent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Urgency {
+    Nothing,
+    /// Reports and consent checks of those who watch.
+    Reports,
+    /// A viewer is connecting, and each of its steps waits for the last one.
+    Handshake,
 }
 
 /// How datagrams find their viewer.
@@ -92,9 +113,12 @@ impl<'a> Worker<'a> {
             viewers: Slots::default(),
             lookup: Lookup::default(),
             out: SendBatch::new(true),
+            reports: ReportScratch::default(),
+            wheel: TimerWheel::new(Instant::now()),
+            fired: Vec::new(),
             dirty: Vec::new(),
-            tick: 0,
-            next_tick: Instant::now(),
+            // Whatever came before a panic of the last worker may have been reported already.
+            viewers_socket: Attention::ReadAt(Instant::now()),
         }
     }
 
@@ -103,8 +127,10 @@ impl<'a> Worker<'a> {
         let mut received = ReceiveBatch::new();
         let mut tokens = Vec::new();
         loop {
-            let wait = self.next_tick.saturating_duration_since(Instant::now());
-            if let Err(error) = self.post.poller.wait(Some(wait)) {
+            let wait = self
+                .next_turn()
+                .map(|at| at.saturating_duration_since(Instant::now()));
+            if let Err(error) = self.post.poller.wait(wait) {
                 tracing::error!(worker = self.post.index, %error, "cannot wait for packets");
                 return Ended::Broken;
             }
@@ -118,20 +144,31 @@ impl<'a> Worker<'a> {
                             return Ended::Shutdown;
                         }
                     }
-                    VIEWERS_TOKEN => self.read_viewers(now, &mut received),
+                    VIEWERS_TOKEN => self.viewers_socket = Attention::ReadAt(now),
                     ingest => self.read_ingest(now, ingest - FIRST_INGEST_TOKEN, &mut received),
                 }
             }
+            self.fan_out(now);
+            if let Err(error) = self.attend_to_viewers(now, &mut received) {
+                tracing::error!(worker = self.post.index, %error, "cannot wait for viewers");
+                return Ended::Broken;
+            }
+            self.handle_timers(now);
+            self.flush();
             let oversized = received.take_dropped();
             if oversized > 0 {
                 tracing::trace!(oversized, "datagrams too long for any packet were dropped");
             }
-            self.fan_out(now);
-            if now >= self.next_tick {
-                self.on_tick(now);
-            }
-            self.flush();
         }
+    }
+
+    /// When the loop must go round although nothing comes.
+    fn next_turn(&self) -> Option<Instant> {
+        let viewers = match self.viewers_socket {
+            Attention::Awaited => None,
+            Attention::ReadAt(at) => Some(at),
+        };
+        [viewers, self.wheel.next_at()].into_iter().flatten().min()
     }
 
     /// `true` when the worker is to end.
@@ -153,20 +190,50 @@ impl<'a> Worker<'a> {
 
     // ---- viewers' socket
 
-    fn read_viewers(&mut self, now: Instant, received: &mut ReceiveBatch) {
+    /// Reads the viewers' socket, if its time has come.
+    fn attend_to_viewers(
+        &mut self,
+        now: Instant,
+        received: &mut ReceiveBatch,
+    ) -> std::io::Result<()> {
+        match self.viewers_socket {
+            Attention::ReadAt(at) if now >= at => {}
+            Attention::ReadAt(_) | Attention::Awaited => return Ok(()),
+        }
+        let urgency = self.read_viewers(now, received);
+        self.viewers_socket = if !received.is_exhausted() {
+            Attention::ReadAt(now) // after what the cameras have sent meanwhile
+        } else if urgency == Urgency::Reports {
+            Attention::ReadAt(now + REST)
+        } else {
+            self.post.poller.rearm(&self.post.socket, VIEWERS_TOKEN)?;
+            Attention::Awaited
+        };
+        Ok(())
+    }
+
+    fn read_viewers(&mut self, now: Instant, received: &mut ReceiveBatch) -> Urgency {
+        let mut most_urgent = Urgency::Nothing;
         for _ in 0..READS_PER_TURN {
             let count = received.receive(&self.post.socket).unwrap_or(0);
             for at in 0..count {
                 let (source, datagram) = received.datagram(at);
-                self.handle_viewer_datagram(now, source, datagram);
+                let urgency = self.handle_viewer_datagram(now, source, datagram);
+                most_urgent = most_urgent.max(urgency);
             }
-            if count == 0 {
-                return;
+            if received.is_exhausted() {
+                break;
             }
         }
+        most_urgent
     }
 
-    fn handle_viewer_datagram(&mut self, now: Instant, source: SocketAddr, datagram: &mut [u8]) {
+    fn handle_viewer_datagram(
+        &mut self,
+        now: Instant,
+        source: SocketAddr,
+        datagram: &mut [u8],
+    ) -> Urgency {
         let key = match classify(datagram) {
             Protocol::Stun => self.handle_stun(now, source, datagram),
             Protocol::Dtls => self.with_viewer_at(source, |viewer, _| {
@@ -179,8 +246,16 @@ impl<'a> Worker<'a> {
             // Viewers send no media here.
             Protocol::Rtp | Protocol::Unknown => None,
         };
-        if let Some(key) = key {
-            self.settle(now, key);
+        let Some(key) = key else {
+            return Urgency::Reports;
+        };
+        self.settle(now, key);
+        match self.viewers.get_mut(key) {
+            Some(viewer) if viewer.session.is_connecting() => {
+                viewer.set_timer(now, key, &mut self.wheel);
+                Urgency::Handshake
+            }
+            Some(_) | None => Urgency::Reports,
         }
     }
 
@@ -246,30 +321,31 @@ impl<'a> Worker<'a> {
                 if self.viewers.get(key).is_some_and(Viewer::is_waiting) {
                     self.request_key_frame(now, camera);
                 }
+                self.set_viewer_timer(now, key);
             }
             SessionEvent::KeyFrameWanted => {
                 if viewer.wants_key_frame(now) {
                     self.request_key_frame(now, camera);
                 }
             }
-            SessionEvent::Remb(bitrate) => self.report_viewer(
-                now,
-                camera,
-                id,
-                ViewerReport {
+            SessionEvent::Remb(bitrate) => {
+                let report = ViewerReport {
                     remb: Some(bitrate),
                     fraction_lost: None,
-                },
-            ),
-            SessionEvent::Report { fraction_lost, .. } => self.report_viewer(
-                now,
-                camera,
-                id,
-                ViewerReport {
+                };
+                if viewer.is_news(now, report) {
+                    self.report_viewer(now, camera, id, report);
+                }
+            }
+            SessionEvent::Report { fraction_lost, .. } => {
+                let report = ViewerReport {
                     remb: None,
                     fraction_lost: Some(fraction_lost),
-                },
-            ),
+                };
+                if viewer.is_news(now, report) {
+                    self.report_viewer(now, camera, id, report);
+                }
+            }
             SessionEvent::Nack(_, missing) => {
                 let place = self.by_camera.get(&camera).copied();
                 if let Some(stream) = place.and_then(|place| self.streams.get(place)) {
@@ -289,14 +365,14 @@ impl<'a> Worker<'a> {
     }
 
     /// Sends a viewer what it has not had.
-    fn serve(&mut self, now: Instant, key: usize) {
+    pub(super) fn serve(&mut self, now: Instant, key: usize) {
         let Some(viewer) = self.viewers.get_mut(key) else {
             return;
         };
         let place = self.by_camera.get(&viewer.camera).copied();
         if let Some(stream) = place.and_then(|place| self.streams.get(place)) {
             viewer.send(now, stream, &mut self.out);
-            viewer.report(now, stream, &mut self.out);
+            viewer.report(now, stream, &mut self.reports, &mut self.out);
         }
     }
 
@@ -318,9 +394,6 @@ impl<'a> Worker<'a> {
                 _ => (TrackKind::Audio, false, &home.sockets.audio_rtcp),
             };
             let count = received.receive(socket).unwrap_or(0);
-            if count == 0 {
-                break;
-            }
             for at in 0..count {
                 let (source, datagram) = received.datagram(at);
                 if is_rtp && classify(datagram) != Protocol::Rtcp {
@@ -328,6 +401,9 @@ impl<'a> Worker<'a> {
                 } else if let Role::Home(home) = &mut stream.role {
                     home.ingest.handle_rtcp(now, kind, source, datagram);
                 }
+            }
+            if received.is_exhausted() {
+                break;
             }
         }
         self.after_ingest(now, place);
@@ -367,6 +443,7 @@ impl<'a> Worker<'a> {
         if new_clocks {
             stream.refresh_clocks(now, wall());
         }
+        stream.set_timer(place, &mut self.wheel);
     }
 
     /// Sends RTCP to the camera of a stream, as far as it is due.
@@ -408,6 +485,9 @@ impl<'a> Worker<'a> {
             for &key in &stream.viewers {
                 if let Some(viewer) = self.viewers.get_mut(key) {
                     viewer.send(now, stream, &mut self.out);
+                    if viewer.is_catching_up() {
+                        viewer.set_timer(now, key, &mut self.wheel);
+                    }
                 }
                 if self.out.is_full() {
                     flush(&mut self.out, &self.post.socket, &self.post.shared);
@@ -420,59 +500,6 @@ impl<'a> Worker<'a> {
 
     fn flush(&mut self) {
         flush(&mut self.out, &self.post.socket, &self.post.shared);
-    }
-
-    // ---- timers
-
-    fn on_tick(&mut self, now: Instant) {
-        self.tick += 1;
-        let round = self.tick % ROUND;
-        for place in 0..self.streams.places() {
-            let due = self
-                .streams
-                .get(place)
-                .is_some_and(|stream| match &stream.role {
-                    Role::Home(home) => home.ingest.poll_timeout().is_some_and(|at| now >= at),
-                    Role::Replica { .. } => false,
-                });
-            if due {
-                self.feed_back(now, place);
-            }
-            if place % ROUND == round
-                && let Some(stream) = self.streams.get_mut(place)
-            {
-                stream.refresh_clocks(now, wall());
-            }
-        }
-        let mut catching_up = false;
-        for key in 0..self.viewers.places() {
-            let Some(viewer) = self.viewers.get_mut(key) else {
-                continue;
-            };
-            if viewer.is_catching_up() {
-                catching_up = true;
-                self.serve(now, key);
-            }
-            if key % ROUND == round {
-                self.on_viewer_turn(now, key);
-            }
-            if self.out.is_full() {
-                self.flush();
-            }
-        }
-        self.next_tick = now + if catching_up { CATCH_UP_TICK } else { TICK };
-    }
-
-    fn on_viewer_turn(&mut self, now: Instant, key: usize) {
-        if let Some(viewer) = self.viewers.get_mut(key) {
-            viewer.session.handle_timeout(now);
-            let waiting = viewer.is_waiting().then_some(viewer.camera);
-            self.settle(now, key);
-            self.serve(now, key);
-            if let Some(camera) = waiting {
-                self.request_key_frame(now, camera);
-            }
-        }
     }
 }
 
@@ -489,7 +516,7 @@ fn relay(mailboxes: &[Mailbox], now: Instant, stream: &mut Stream) {
     let Role::Home(home) = &mut stream.role else {
         return;
     };
-    if let Some(batch) = home.take_relay(camera, now, clocks) {
+    if let Some(batch) = home.relay.take(camera, now, clocks) {
         for &worker in &home.subscribers {
             // A worker that lags loses the batch; its viewers NACK or wait for the next key frame.
             let _ = mailboxes[worker].post(Message::Relay(Arc::clone(&batch)));
@@ -498,7 +525,7 @@ fn relay(mailboxes: &[Mailbox], now: Instant, stream: &mut Stream) {
 }
 
 /// Our own wall clock, for streams whose camera tells none.
-fn wall() -> NtpTime {
+pub(super) fn wall() -> NtpTime {
     NtpTime::from_unix(
         SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)

@@ -56,6 +56,17 @@ impl Poller {
             .add(fd, EpollEvent::new(EpollFlags::EPOLLIN, token))?)
     }
 
+    /// From now on `token` is reported once when `fd` has something to read or an error, and again after a
+    /// [`Self::rearm`].
+    pub(crate) fn add_once(&self, fd: impl AsFd, token: u64) -> io::Result<()> {
+        Ok(self.epoll.add(fd, once(token))?)
+    }
+
+    /// Has `fd`, which was [added for once](Self::add_once), reported again; at once if something waits there.
+    pub(crate) fn rearm(&self, fd: impl AsFd, token: u64) -> io::Result<()> {
+        Ok(self.epoll.modify(fd, &mut once(token))?)
+    }
+
     /// Forgets `fd`, which must still be open.
     #[cfg(test)]
     pub(crate) fn remove(&self, fd: impl AsFd) -> io::Result<()> {
@@ -137,6 +148,10 @@ impl Poller {
     }
 }
 
+fn once(token: u64) -> EpollEvent {
+    EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT, token)
+}
+
 /// Ends a [`Poller`]'s wait from any thread. Wakes before the wait count, and many count as one.
 #[derive(Clone)]
 pub(crate) struct Waker {
@@ -200,6 +215,23 @@ mod tests {
             poller.wait(Some(Duration::ZERO)).unwrap();
             assert!(poller.tokens().is_empty());
         }
+    }
+
+    #[test]
+    fn what_is_added_for_once_is_reported_once_until_it_is_armed_again() {
+        let mut poller = Poller::new().unwrap();
+        let socket = ready_socket();
+        poller.add_once(&socket, 7).unwrap();
+        for _ in 0..2 {
+            poller.wait(LONG).unwrap();
+            assert_eq!(poller.tokens(), [7]);
+            poller.wait(Some(Duration::ZERO)).unwrap();
+            assert!(poller.tokens().is_empty());
+            poller.rearm(&socket, 7).unwrap();
+        }
+        socket.recv(&mut [0; 8]).unwrap();
+        poller.wait(Some(Duration::ZERO)).unwrap();
+        assert!(poller.tokens().is_empty());
     }
 
     #[test]

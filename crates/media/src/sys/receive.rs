@@ -15,31 +15,59 @@ const DATAGRAM: usize = 2048;
 
 /// Buffers for one `recvmmsg(2)`, and what the last one brought.
 pub(crate) struct ReceiveBatch {
-    buffers: Box<[[u8; DATAGRAM]]>,
+    parts: Box<[MessageParts; BATCH]>,
+    /// Each points to the address, slice and buffer of its own; set up once.
+    headers: Box<[libc::mmsghdr; BATCH]>,
     accepted: [Accepted; BATCH],
+    exhausted: bool,
     dropped: u64,
+}
+
+#[derive(Clone, Copy)]
+struct MessageParts {
+    address: RawAddress,
+    slice: libc::iovec,
+    buffer: [u8; DATAGRAM],
 }
 
 #[derive(Clone, Copy)]
 struct Accepted {
     source: SocketAddr,
-    buffer: usize,
+    message: usize,
     len: usize,
 }
 
 impl ReceiveBatch {
     /// Allocates all that receiving will ever need.
     pub(crate) fn new() -> Self {
+        // SAFETY: iovec and mmsghdr are plain data for which zero is valid (null pointers, lengths of 0).
+        let (slice, header): (libc::iovec, libc::mmsghdr) = unsafe { mem::zeroed() };
+        let parts = MessageParts {
+            address: RawAddress::UNSPECIFIED,
+            slice,
+            buffer: [0; DATAGRAM],
+        };
         let nothing = Accepted {
             source: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
-            buffer: 0,
+            message: 0,
             len: 0,
         };
-        Self {
-            buffers: vec![[0; DATAGRAM]; BATCH].into_boxed_slice(),
+        let mut batch = Self {
+            parts: Box::new([parts; BATCH]),
+            headers: Box::new([header; BATCH]),
             accepted: [nothing; BATCH],
+            exhausted: true,
             dropped: 0,
+        };
+        for (header, parts) in batch.headers.iter_mut().zip(batch.parts.iter_mut()) {
+            parts.slice.iov_base = parts.buffer.as_mut_ptr().cast();
+            parts.slice.iov_len = DATAGRAM;
+            header.msg_hdr.msg_iov = &raw mut parts.slice;
+            header.msg_hdr.msg_iovlen = 1;
+            header.msg_hdr.msg_name = (&raw mut parts.address).cast();
+            header.msg_hdr.msg_namelen = size_of::<RawAddress>() as libc::socklen_t;
         }
+        batch
     }
 
     /// Takes what waits in the socket, at most [`BATCH`] datagrams, and says how many [`Self::datagram`] has now.
@@ -50,25 +78,13 @@ impl ReceiveBatch {
     /// # Errors
     /// Those of the socket itself, which no later call heals.
     pub(crate) fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
-        let mut addresses = [RawAddress::UNSPECIFIED; BATCH];
-        // SAFETY: iovec and mmsghdr are plain data for which zero is valid (null pointers, lengths of 0).
-        let (mut slices, mut messages): ([libc::iovec; BATCH], [libc::mmsghdr; BATCH]) =
-            unsafe { (mem::zeroed(), mem::zeroed()) };
-        for (index, message) in messages.iter_mut().enumerate() {
-            let buffer = &mut self.buffers[index];
-            slices[index].iov_base = buffer.as_mut_ptr().cast();
-            slices[index].iov_len = buffer.len();
-            message.msg_hdr.msg_iov = &raw mut slices[index];
-            message.msg_hdr.msg_iovlen = 1;
-            message.msg_hdr.msg_name = (&raw mut addresses[index]).cast();
-            message.msg_hdr.msg_namelen = size_of::<RawAddress>() as libc::socklen_t;
-        }
-        // SAFETY: every header points to a slice, a buffer and an address of its own with their true lengths, all of
-        // which outlive the call.
+        self.exhausted = true;
+        // SAFETY: every header points to an address, a slice and a buffer with their true lengths. The boxes they are
+        // in are this object's for good, so that none of them has moved, and nothing else refers to them now.
         let received = unsafe {
             libc::recvmmsg(
                 socket.as_raw_fd(),
-                messages.as_mut_ptr(),
+                self.headers.as_mut_ptr(),
                 BATCH as libc::c_uint,
                 (libc::MSG_DONTWAIT | libc::MSG_TRUNC) as _,
                 ptr::null_mut(),
@@ -82,7 +98,13 @@ impl ReceiveBatch {
                 Err(error)
             };
         };
-        Ok(self.accept(&messages[..received], &addresses))
+        self.exhausted = received < BATCH;
+        Ok(self.accept(received))
+    }
+
+    /// Whether the last [`Self::receive`] took all that waited then.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.exhausted
     }
 
     /// One datagram of the last [`Self::receive`]: its source, and its octets to work on in place.
@@ -92,10 +114,10 @@ impl ReceiveBatch {
     pub(crate) fn datagram(&mut self, index: usize) -> (SocketAddr, &mut [u8]) {
         let Accepted {
             source,
-            buffer,
+            message,
             len,
         } = self.accepted[index];
-        (source, &mut self.buffers[buffer][..len])
+        (source, &mut self.parts[message].buffer[..len])
     }
 
     /// How many datagrams were too long for a buffer since this was last asked.
@@ -103,22 +125,25 @@ impl ReceiveBatch {
         mem::take(&mut self.dropped)
     }
 
-    fn accept(&mut self, messages: &[libc::mmsghdr], addresses: &[RawAddress; BATCH]) -> usize {
+    fn accept(&mut self, received: usize) -> usize {
         let mut count = 0;
-        for (buffer, message) in messages.iter().enumerate() {
-            let truncated = message.msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
-            match addresses[buffer].decode() {
+        let messages = self.headers.iter_mut().zip(self.parts.iter());
+        for (message, (header, parts)) in messages.take(received).enumerate() {
+            let truncated = header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
+            match parts.address.decode() {
                 Some(source) if !truncated => {
-                    let len = message.msg_len as usize;
+                    let len = header.msg_len as usize;
                     self.accepted[count] = Accepted {
                         source,
-                        buffer,
+                        message,
                         len,
                     };
                     count += 1;
                 }
                 Some(_) | None => self.dropped += 1,
             }
+            // The kernel left the length of this address here.
+            header.msg_hdr.msg_namelen = size_of::<RawAddress>() as libc::socklen_t;
         }
         count
     }
@@ -174,6 +199,7 @@ mod tests {
         let mut number = 0;
         for expected in [BATCH, 3, 0] {
             assert_eq!(batch.receive(&receiver).unwrap(), expected);
+            assert_eq!(batch.is_exhausted(), expected < BATCH);
             for index in 0..expected {
                 let (source, octets) = batch.datagram(index);
                 assert_eq!(source, sender.local_addr().unwrap());

@@ -24,8 +24,12 @@ const MESSAGES_PER_CALL: usize = 64;
 
 /// Packets that wait to be sent together. Bounded by its user, who flushes when it [is full](Self::is_full).
 pub(crate) struct SendBatch {
+    /// Written front to back and never cleared, as clearing would cost as much as half of the sealing.
     buffer: Vec<u8>,
+    /// Octets of the buffer that hold packets.
+    used: usize,
     runs: Vec<Run>,
+    messages: Messages,
     gso: bool,
 }
 
@@ -61,23 +65,31 @@ impl SendBatch {
     /// An empty batch; `gso` says whether to try runs at all.
     pub(crate) fn new(gso: bool) -> Self {
         Self {
-            buffer: Vec::with_capacity(FULL_OCTETS + MAX_RUN),
+            buffer: vec![0; FULL_OCTETS + MAX_RUN],
+            used: 0,
             runs: Vec::with_capacity(MESSAGES_PER_CALL),
+            messages: Messages::new(),
             gso,
         }
     }
 
-    /// Where the next packet is written: append it, then [`Self::commit`] it with the length from before.
-    pub(crate) fn buffer(&mut self) -> &mut Vec<u8> {
-        &mut self.buffer
+    /// A place for one packet of exactly `len` octets, which are then sent as whatever has been written there; before
+    /// that they are what an older packet left. A packet of no octets is none.
+    ///
+    /// Allocates only when more waits than a batch that is flushed in time ever holds.
+    pub(crate) fn packet(&mut self, destination: SocketAddr, len: usize) -> &mut [u8] {
+        let octets = self.used..self.used + len;
+        self.used = octets.end;
+        if self.buffer.len() < self.used {
+            self.buffer.resize(self.used.next_power_of_two(), 0);
+        }
+        if len > 0 {
+            self.add_to_runs(destination, octets.clone());
+        }
+        &mut self.buffer[octets]
     }
 
-    /// Makes the octets from `start` to the buffer's end one packet. Without any there, nothing happens.
-    pub(crate) fn commit(&mut self, destination: SocketAddr, start: usize) {
-        let octets = start..self.buffer.len();
-        if octets.is_empty() {
-            return;
-        }
+    fn add_to_runs(&mut self, destination: SocketAddr, octets: Range<usize>) {
         if self.gso
             && let Some(run) = self.runs.last_mut()
             && run.takes(destination, &octets)
@@ -94,7 +106,7 @@ impl SendBatch {
 
     /// Whether it is time to flush.
     pub(crate) fn is_full(&self) -> bool {
-        self.runs.len() >= FULL_MESSAGES || self.buffer.len() >= FULL_OCTETS
+        self.runs.len() >= FULL_MESSAGES || self.used >= FULL_OCTETS
     }
 
     /// Sends everything and leaves the batch empty. What the kernel does not take at once is dropped and counted: a
@@ -104,7 +116,10 @@ impl SendBatch {
         let mut next = 0;
         while next < self.runs.len() {
             let end = self.runs.len().min(next + MESSAGES_PER_CALL);
-            match send(socket, &self.buffer, &self.runs[next..end]) {
+            match self
+                .messages
+                .send(socket, &self.buffer, &self.runs[next..end])
+            {
                 Ok(sent) => {
                     for run in &self.runs[next..next + sent] {
                         flushed.sent_packets += run.packets();
@@ -129,7 +144,7 @@ impl SendBatch {
                 },
             }
         }
-        self.buffer.clear();
+        self.used = 0;
         self.runs.clear();
         flushed
     }
@@ -145,10 +160,8 @@ impl SendBatch {
     ) {
         let mut worked = false;
         for packet in self.runs[index].apart() {
-            if matches!(
-                send(socket, &self.buffer, std::slice::from_ref(&packet)),
-                Ok(1)
-            ) {
+            let alone = std::slice::from_ref(&packet);
+            if matches!(self.messages.send(socket, &self.buffer, alone), Ok(1)) {
                 worked = true;
                 flushed.sent_packets += 1;
                 flushed.sent_octets += packet.octets.len() as u64;
@@ -236,56 +249,85 @@ impl Refusal {
     }
 }
 
-/// One `sendmmsg(2)` of at most [`MESSAGES_PER_CALL`] runs that lie within `buffer`; says how many of them left. An
-/// error is the first one's.
-fn send(socket: &UdpSocket, buffer: &[u8], runs: &[Run]) -> io::Result<usize> {
-    let mut addresses = [RawAddress::UNSPECIFIED; MESSAGES_PER_CALL];
-    // SAFETY: all three are plain data for which zero is valid (null pointers, lengths of 0).
-    let (mut slices, mut controls, mut messages): (
-        [libc::iovec; MESSAGES_PER_CALL],
-        [SegmentControl; MESSAGES_PER_CALL],
-        [libc::mmsghdr; MESSAGES_PER_CALL],
-    ) = unsafe { (mem::zeroed(), mem::zeroed(), mem::zeroed()) };
-    let count = runs.len().min(MESSAGES_PER_CALL);
-    for (index, run) in runs[..count].iter().enumerate() {
-        let octets = &buffer[run.octets.clone()];
-        slices[index].iov_base = octets.as_ptr().cast_mut().cast();
-        slices[index].iov_len = octets.len();
-        let header = &mut messages[index].msg_hdr;
-        let (address, len) = RawAddress::encode(run.destination);
-        addresses[index] = address;
-        header.msg_name = (&raw mut addresses[index]).cast();
-        header.msg_namelen = len;
-        header.msg_iov = &raw mut slices[index];
-        header.msg_iovlen = 1;
-        if run.octets.len() > run.segment {
-            controls[index] = SegmentControl::new(run.segment);
-            header.msg_control = (&raw mut controls[index]).cast();
-            header.msg_controllen = size_of::<SegmentControl>() as _;
+/// The kernel's view of one `sendmmsg(2)`, set up once: each message points to an address, a slice and a control
+/// message of its own, which are filled in anew for each call.
+struct Messages {
+    parts: Box<[MessageParts; MESSAGES_PER_CALL]>,
+    headers: Box<[libc::mmsghdr; MESSAGES_PER_CALL]>,
+}
+
+#[derive(Clone, Copy)]
+struct MessageParts {
+    address: RawAddress,
+    slice: libc::iovec,
+    control: SegmentControl,
+}
+
+impl Messages {
+    fn new() -> Self {
+        // SAFETY: iovec and mmsghdr are plain data for which zero is valid (null pointers, lengths of 0).
+        let (slice, header): (libc::iovec, libc::mmsghdr) = unsafe { mem::zeroed() };
+        let parts = MessageParts {
+            address: RawAddress::UNSPECIFIED,
+            slice,
+            control: SegmentControl::new(),
+        };
+        let mut messages = Self {
+            parts: Box::new([parts; MESSAGES_PER_CALL]),
+            headers: Box::new([header; MESSAGES_PER_CALL]),
+        };
+        for (header, parts) in messages.headers.iter_mut().zip(messages.parts.iter_mut()) {
+            header.msg_hdr.msg_name = (&raw mut parts.address).cast();
+            header.msg_hdr.msg_iov = &raw mut parts.slice;
+            header.msg_hdr.msg_iovlen = 1;
+            header.msg_hdr.msg_control = (&raw mut parts.control).cast();
         }
+        messages
     }
-    // SAFETY: every header points to an address, a slice of `buffer` and perhaps a control message of its own with
-    // their true lengths, all of which outlive the call; the kernel only reads what they point to.
-    let sent = unsafe {
-        libc::sendmmsg(
-            socket.as_raw_fd(),
-            messages.as_mut_ptr(),
-            count as libc::c_uint,
-            (libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as _,
-        )
-    };
-    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+
+    /// Sends the first of `runs`, at most [`MESSAGES_PER_CALL`], which lie within `buffer`; says how many of them left.
+    /// An error is the first one's.
+    fn send(&mut self, socket: &UdpSocket, buffer: &[u8], runs: &[Run]) -> io::Result<usize> {
+        let count = runs.len().min(MESSAGES_PER_CALL);
+        let places = self.parts.iter_mut().zip(self.headers.iter_mut());
+        for ((parts, header), run) in places.zip(runs) {
+            let octets = &buffer[run.octets.clone()];
+            parts.slice.iov_base = octets.as_ptr().cast_mut().cast();
+            parts.slice.iov_len = octets.len();
+            let (address, len) = RawAddress::encode(run.destination);
+            parts.address = address;
+            header.msg_hdr.msg_namelen = len;
+            let is_segmented = octets.len() > run.segment;
+            header.msg_hdr.msg_controllen = if is_segmented {
+                // A run has at least two segments in MAX_RUN octets, or the first is the only one.
+                parts.control.segment = run.segment as u16;
+                size_of::<SegmentControl>() as _
+            } else {
+                0
+            };
+        }
+        // SAFETY: the first `count` headers point to addresses, slices of `buffer` and control messages with their
+        // true lengths. The boxes they are in are this object's for good, so that none of them has moved; all outlive
+        // the call, and the kernel only reads what they point to.
+        let sent = unsafe {
+            libc::sendmmsg(
+                socket.as_raw_fd(),
+                self.headers.as_mut_ptr(),
+                count as libc::c_uint,
+                (libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as _,
+            )
+        };
+        usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+    }
 }
 
 impl SegmentControl {
-    fn new(segment: usize) -> Self {
+    fn new() -> Self {
         // SAFETY: plain integers, for which zero is valid.
         let mut control: Self = unsafe { mem::zeroed() };
         control.header.cmsg_level = libc::SOL_UDP;
         control.header.cmsg_type = libc::UDP_SEGMENT;
         control.header.cmsg_len = (mem::offset_of!(Self, segment) + size_of::<u16>()) as _;
-        // A run has at least two segments in MAX_RUN octets, or the first is the only one and there is no control.
-        control.segment = segment as u16;
         control
     }
 }
@@ -317,9 +359,9 @@ mod tests {
     }
 
     fn put(batch: &mut SendBatch, destination: SocketAddr, packet: &[u8]) {
-        let start = batch.buffer().len();
-        batch.buffer().extend_from_slice(packet);
-        batch.commit(destination, start);
+        batch
+            .packet(destination, packet.len())
+            .copy_from_slice(packet);
     }
 
     fn assert_receives(receiver: &UdpSocket, packets: &[Vec<u8>]) {
@@ -378,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn runs_arrive_as_the_packets_that_were_committed() {
+    fn runs_arrive_as_the_packets_that_were_put_in() {
         for gso in [true, false] {
             let (receiver, address) = receiver();
             let (other_receiver, other) = self::receiver();
@@ -419,6 +461,20 @@ mod tests {
         assert!(batch.is_full());
         assert_eq!(batch.flush(&socket()).sent_packets, 150);
         assert!(!batch.is_full());
+        assert_receives(&receiver, &packets);
+    }
+
+    #[test]
+    fn more_octets_than_a_batch_wants_all_leave() {
+        let (receiver, address) = receiver();
+        let count = (FULL_OCTETS + MAX_RUN) / 1400 + 10;
+        let packets: Vec<_> = (0..count).map(|number| packet(number, 1400)).collect();
+        let mut batch = SendBatch::new(true);
+        for packet in &packets {
+            put(&mut batch, address, packet);
+        }
+        assert!(batch.is_full());
+        assert_eq!(batch.flush(&socket()).sent_packets, count as u64);
         assert_receives(&receiver, &packets);
     }
 

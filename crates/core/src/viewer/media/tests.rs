@@ -1,4 +1,4 @@
-use apiary_wire::rtp::RtpPacket;
+use apiary_wire::rtp::{HeaderTemplate, RtpPacket};
 use apiary_wire::units::Ssrc;
 
 use super::*;
@@ -14,20 +14,16 @@ const FIRST: u16 = 1_000;
 const FIRST_RTX: u16 = 5_000;
 const TICKS_PER_PICTURE: u32 = 3_000;
 
-/// Keeps each committed packet apart.
+/// Keeps each packet apart.
 #[derive(Default)]
 struct Sent {
-    buffer: Vec<u8>,
     packets: Vec<Vec<u8>>,
 }
 
 impl PacketSink for Sent {
-    fn buffer(&mut self) -> &mut Vec<u8> {
-        &mut self.buffer
-    }
-
-    fn commit(&mut self, start: usize) {
-        self.packets.push(self.buffer.split_off(start));
+    fn packet(&mut self, len: usize) -> &mut [u8] {
+        self.packets.push(vec![0; len]);
+        self.packets.last_mut().expect("one was just pushed")
     }
 }
 
@@ -63,7 +59,7 @@ struct Rig {
 
 impl Rig {
     fn new(rtx: bool) -> Self {
-        let rtx = rtx.then(|| RtxSender::new(RTX, RTX_TYPE, FIRST_RTX, &[]));
+        let rtx = rtx.then(|| RtxSender::new(HeaderTemplate::new(RTX), RTX_TYPE, FIRST_RTX));
         Self {
             now: Instant::now(),
             srtp: keys(),
@@ -71,7 +67,11 @@ impl Rig {
                 bytes: 2 << 20,
                 age: Duration::from_secs(60),
             }),
-            video: VideoOut::new(TrackSender::new(VIDEO, FIRST, &[]), VIDEO_TYPE, rtx),
+            video: VideoOut::new(
+                TrackSender::new(HeaderTemplate::new(VIDEO), FIRST),
+                VIDEO_TYPE,
+                rtx,
+            ),
             pictures: 0,
         }
     }
@@ -299,8 +299,9 @@ fn a_retransmission_begins_with_the_original_sequence_number() {
     let index = rig.ring.picture_start().unwrap() + 2;
     let mut payload = (FIRST + 2).to_be_bytes().to_vec();
     payload.extend_from_slice(rig.ring.get(index).unwrap().payload);
-    let mut expected = Vec::new();
-    keys().seal(head, u64::from(FIRST_RTX), &payload, &mut expected);
+    let mut expected = head.to_vec();
+    expected.resize(keys().sealed_len(12, payload.len()), 0);
+    keys().seal(&mut expected, 12, u64::from(FIRST_RTX), &payload);
     assert_eq!(sent[0], expected);
 }
 
