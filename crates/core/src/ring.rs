@@ -120,7 +120,8 @@ pub struct PacketRing {
     chunks: VecDeque<Chunk>,
     /// Number of `chunks[0]` since the ring began.
     first_chunk: u64,
-    spare: Option<Box<[u8]>>,
+    /// Storage of chunks that are gone, for those that come: at most what was in use at once.
+    spare: Vec<Box<[u8]>>,
     parameter_sets: Option<PictureStart>,
     picture: Option<PictureStart>,
 }
@@ -134,7 +135,7 @@ impl PacketRing {
             first: 0,
             chunks: VecDeque::new(),
             first_chunk: 0,
-            spare: None,
+            spare: Vec::new(),
             parameter_sets: None,
             picture: None,
         }
@@ -234,7 +235,7 @@ impl PacketRing {
         if !fits {
             let bytes = self
                 .spare
-                .take()
+                .pop()
                 .unwrap_or_else(|| vec![0; CHUNK_LEN].into_boxed_slice());
             self.chunks.push_back(Chunk {
                 bytes,
@@ -315,7 +316,8 @@ impl PacketRing {
             self.parameter_sets = None;
         }
         while self.chunks.len() > 1 && self.chunks[0].newest < self.first {
-            self.spare = self.chunks.pop_front().map(|chunk| chunk.bytes);
+            self.spare
+                .extend(self.chunks.pop_front().map(|chunk| chunk.bytes));
             self.first_chunk += 1;
         }
     }
@@ -437,7 +439,7 @@ mod tests {
                 if ring.insert(now, index, other(index as u32), &payload) != Inserted::Refused {
                     prop_assert!(model.insert(index, payload).is_none());
                 }
-                prop_assert!(ring.chunks.len() <= 4);
+                prop_assert!(ring.chunks.len() + ring.spare.len() <= 5);
                 for at in ring.first()..ring.head() {
                     prop_assert_eq!(ring.get(at).map(|p| p.payload), model.get(&at).map(Vec::as_slice));
                 }

@@ -21,8 +21,11 @@ pub(super) struct RelayBatch {
     pub(super) packets: RelayedPackets,
 }
 
+/// Room of a new batch: one read of a socket, of which few packets are longer than this on average.
+const PACKETS: usize = 64;
+const PAYLOAD_OCTETS: usize = PACKETS * 1024;
+
 /// Packets with their payloads one behind the other.
-#[derive(Default)]
 pub(super) struct RelayedPackets {
     heads: Vec<RelayedHead>,
     payloads: Vec<u8>,
@@ -35,6 +38,15 @@ struct RelayedHead {
     index: u64,
     meta: PacketMeta,
     end: usize,
+}
+
+impl Default for RelayedPackets {
+    fn default() -> Self {
+        Self {
+            heads: Vec::with_capacity(PACKETS),
+            payloads: Vec::with_capacity(PAYLOAD_OCTETS),
+        }
+    }
 }
 
 impl RelayedPackets {
@@ -70,10 +82,10 @@ impl RelayedPackets {
     }
 }
 
-/// Fills batches.
+/// Fills batches. Takes no memory before the first packet.
 #[derive(Default)]
 pub(super) struct RelayOut {
-    filling: RelayedPackets,
+    filling: Option<RelayedPackets>,
     /// Those that were handed out, the oldest first.
     handed_out: VecDeque<Arc<RelayBatch>>,
 }
@@ -81,7 +93,7 @@ pub(super) struct RelayOut {
 impl RelayOut {
     /// What the next batch is filled with.
     pub(super) fn packets(&mut self) -> &mut RelayedPackets {
-        &mut self.filling
+        self.filling.get_or_insert_default()
     }
 
     /// The packets since the last call as a batch; `None` where there are none.
@@ -91,22 +103,21 @@ impl RelayOut {
         received: Instant,
         clocks: StreamClocks,
     ) -> Option<Arc<RelayBatch>> {
-        if self.filling.is_empty() {
-            return None;
-        }
+        let filled = self.filling.take_if(|packets| !packets.is_empty())?;
         let batch = match self.take_back() {
             Some(mut batch) => {
                 let inner = Arc::get_mut(&mut batch).expect("what was taken back is nobody else's");
                 (inner.camera, inner.received, inner.clocks) = (camera, received, clocks);
-                std::mem::swap(&mut inner.packets, &mut self.filling);
-                self.filling.clear();
+                let mut emptied = std::mem::replace(&mut inner.packets, filled);
+                emptied.clear();
+                self.filling = Some(emptied);
                 batch
             }
             None => Arc::new(RelayBatch {
                 camera,
                 received,
                 clocks,
-                packets: std::mem::take(&mut self.filling),
+                packets: filled,
             }),
         };
         if self.handed_out.len() < REMEMBERED {

@@ -45,6 +45,11 @@ impl<T> Slots<T> {
         self.slots.get_mut(place)?.as_mut()
     }
 
+    /// Whether no place is taken.
+    pub(super) fn is_empty(&self) -> bool {
+        self.free.len() == self.slots.len()
+    }
+
     /// Everything in it.
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.slots.iter_mut().flatten()

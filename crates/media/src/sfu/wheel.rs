@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::slots::Slots;
+
 /// The precision of timers: none fires before its time, and each within this of it.
 const STEP: Duration = Duration::from_millis(2);
 /// Steps of one turn of the wheel. Longer timers fire at its end, 2 s from now, and their owner sets them again.
@@ -12,21 +14,27 @@ const STEPS: usize = 1024;
 /// Timers cannot be taken back. An owner remembers for when its timer was set, and takes no notice of one that fires
 /// before that.
 pub(super) struct TimerWheel<T> {
-    slots: Vec<Vec<T>>,
+    /// The first timer of each step; the others are chained behind it.
+    slots: Box<[Option<usize>; STEPS]>,
+    timers: Slots<Chained<T>>,
     begin: Instant,
     /// The step that fires next, counted from `begin`.
     next: u64,
-    pending: usize,
+}
+
+struct Chained<T> {
+    owner: T,
+    behind: Option<usize>,
 }
 
 impl<T> TimerWheel<T> {
     /// A wheel without timers.
     pub(super) fn new(now: Instant) -> Self {
         Self {
-            slots: (0..STEPS).map(|_| Vec::new()).collect(),
+            slots: Box::new([None; STEPS]),
+            timers: Slots::default(),
             begin: now,
             next: 0,
-            pending: 0,
         }
     }
 
@@ -35,18 +43,19 @@ impl<T> TimerWheel<T> {
         let after = at.saturating_duration_since(self.begin).as_nanos();
         let step = u64::try_from(after.div_ceil(STEP.as_nanos())).unwrap_or(u64::MAX);
         let step = step.clamp(self.next, self.next + STEPS as u64 - 1);
-        self.slots[slot(step)].push(owner);
-        self.pending += 1;
+        let first = &mut self.slots[slot(step)];
+        let behind = *first;
+        *first = Some(self.timers.insert(Chained { owner, behind }));
         self.time_of(step)
     }
 
     /// When the first timer fires; `None` without any.
     pub(super) fn next_at(&self) -> Option<Instant> {
-        if self.pending == 0 {
+        if self.timers.is_empty() {
             return None;
         }
         (self.next..self.next + STEPS as u64)
-            .find(|&step| !self.slots[slot(step)].is_empty())
+            .find(|&step| self.slots[slot(step)].is_some())
             .map(|step| self.time_of(step))
     }
 
@@ -56,9 +65,11 @@ impl<T> TimerWheel<T> {
         let until = u64::try_from(passed).unwrap_or(u64::MAX) + 1;
         // After a long sleep one turn of the wheel has met every slot.
         for step in self.next..until.min(self.next + STEPS as u64) {
-            let slot = &mut self.slots[slot(step)];
-            self.pending -= slot.len();
-            fired.append(slot);
+            let mut first = self.slots[slot(step)].take();
+            while let Some(timer) = first.and_then(|place| self.timers.remove(place)) {
+                fired.push(timer.owner);
+                first = timer.behind;
+            }
         }
         self.next = self.next.max(until);
     }

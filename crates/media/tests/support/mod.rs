@@ -189,6 +189,26 @@ impl House {
         self.ask(self.sfu.stream_stats(camera_id(camera))).unwrap()
     }
 
+    /// RTP packets that the engine has sent to a viewer.
+    pub(crate) fn sent_to(&self, viewer: u8) -> u64 {
+        self.ask(self.sfu.viewer_stats(viewer_id(viewer)))
+            .unwrap()
+            .packets
+    }
+
+    /// Once the engine has sent a viewer as many packets.
+    pub(crate) fn wait_sent(&self, viewer: u8, packets: u64) {
+        self.ask(async {
+            loop {
+                let stats = self.sfu.viewer_stats(viewer_id(viewer)).await.unwrap();
+                if stats.packets >= packets {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+
     /// Once the engine has read all that the camera sent.
     pub(crate) fn wait_read(&self, camera: u8, sender: &Camera) -> StreamStats {
         self.wait_stats(camera, |stats| {
