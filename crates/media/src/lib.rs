@@ -5,4 +5,4 @@
 
 pub mod engine;
 pub mod sfu;
-mod sys;
+pub mod sys;

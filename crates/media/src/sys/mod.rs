@@ -17,8 +17,8 @@ use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 
 pub(crate) use poll::{Poller, Waker};
-pub(crate) use receive::ReceiveBatch;
-pub(crate) use send::SendBatch;
+pub use receive::ReceiveBatch;
+pub use send::{Flushed, SendBatch};
 
 /// Binds a nonblocking UDP socket with buffers of the given sizes in octets.
 ///
@@ -27,7 +27,7 @@ pub(crate) use send::SendBatch;
 ///
 /// # Errors
 /// What the system says, above all [`io::ErrorKind::AddrInUse`].
-pub(crate) fn bind_udp(
+pub fn bind_udp(
     address: SocketAddr,
     receive_buffer: usize,
     send_buffer: usize,

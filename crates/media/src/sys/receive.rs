@@ -14,7 +14,7 @@ pub(crate) const BATCH: usize = 64;
 const DATAGRAM: usize = 2048;
 
 /// Buffers for one `recvmmsg(2)`, and what the last one brought.
-pub(crate) struct ReceiveBatch {
+pub struct ReceiveBatch {
     parts: Box<[MessageParts; BATCH]>,
     /// Each points to the address, slice and buffer of its own; set up once.
     headers: Box<[libc::mmsghdr; BATCH]>,
@@ -37,9 +37,15 @@ struct Accepted {
     len: usize,
 }
 
+impl Default for ReceiveBatch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl ReceiveBatch {
     /// Allocates all that receiving will ever need.
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         // SAFETY: iovec and mmsghdr are plain data for which zero is valid (null pointers, lengths of 0).
         let (slice, header): (libc::iovec, libc::mmsghdr) = unsafe { mem::zeroed() };
         let parts = MessageParts {
@@ -77,7 +83,7 @@ impl ReceiveBatch {
     ///
     /// # Errors
     /// Those of the socket itself, which no later call heals.
-    pub(crate) fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
+    pub fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
         self.exhausted = true;
         // SAFETY: every header points to an address, a slice and a buffer with their true lengths. The boxes they are
         // in are this object's for good, so that none of them has moved, and nothing else refers to them now.
@@ -103,7 +109,7 @@ impl ReceiveBatch {
     }
 
     /// Whether the last [`Self::receive`] took all that waited then.
-    pub(crate) fn is_exhausted(&self) -> bool {
+    pub fn is_exhausted(&self) -> bool {
         self.exhausted
     }
 
@@ -111,7 +117,7 @@ impl ReceiveBatch {
     ///
     /// # Panics
     /// If `index` is not less than what `receive` returned last and not less than [`BATCH`].
-    pub(crate) fn datagram(&mut self, index: usize) -> (SocketAddr, &mut [u8]) {
+    pub fn datagram(&mut self, index: usize) -> (SocketAddr, &mut [u8]) {
         let Accepted {
             source,
             message,
@@ -121,7 +127,7 @@ impl ReceiveBatch {
     }
 
     /// How many datagrams were too long for a buffer since this was last asked.
-    pub(crate) fn take_dropped(&mut self) -> u64 {
+    pub fn take_dropped(&mut self) -> u64 {
         mem::take(&mut self.dropped)
     }
 

@@ -23,7 +23,7 @@ const FULL_OCTETS: usize = 400 * 1024;
 const MESSAGES_PER_CALL: usize = 64;
 
 /// Packets that wait to be sent together. Bounded by its user, who flushes when it [is full](Self::is_full).
-pub(crate) struct SendBatch {
+pub struct SendBatch {
     /// Written front to back and never cleared, as clearing would cost as much as half of the sealing.
     buffer: Vec<u8>,
     /// Octets of the buffer that hold packets.
@@ -43,13 +43,13 @@ struct Run {
 
 /// What a flush did.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Flushed {
+pub struct Flushed {
     /// Packets that the kernel took.
-    pub(crate) sent_packets: u64,
+    pub sent_packets: u64,
     /// Their octets without UDP and IP headers.
-    pub(crate) sent_octets: u64,
+    pub sent_octets: u64,
     /// Packets that it did not take: no room in the socket, or no way to their address.
-    pub(crate) dropped_packets: u64,
+    pub dropped_packets: u64,
 }
 
 /// The control message that makes a message a run. Laid out as `CMSG_DATA` wants it: the header's size is a multiple
@@ -63,7 +63,7 @@ struct SegmentControl {
 
 impl SendBatch {
     /// An empty batch; `gso` says whether to try runs at all.
-    pub(crate) fn new(gso: bool) -> Self {
+    pub fn new(gso: bool) -> Self {
         Self {
             buffer: vec![0; FULL_OCTETS + MAX_RUN],
             used: 0,
@@ -77,7 +77,7 @@ impl SendBatch {
     /// that they are what an older packet left. A packet of no octets is none.
     ///
     /// Allocates only when more waits than a batch that is flushed in time ever holds.
-    pub(crate) fn packet(&mut self, destination: SocketAddr, len: usize) -> &mut [u8] {
+    pub fn packet(&mut self, destination: SocketAddr, len: usize) -> &mut [u8] {
         let octets = self.used..self.used + len;
         self.used = octets.end;
         if self.buffer.len() < self.used {
@@ -105,13 +105,13 @@ impl SendBatch {
     }
 
     /// Whether it is time to flush.
-    pub(crate) fn is_full(&self) -> bool {
+    pub fn is_full(&self) -> bool {
         self.runs.len() >= FULL_MESSAGES || self.used >= FULL_OCTETS
     }
 
     /// Sends everything and leaves the batch empty. What the kernel does not take at once is dropped and counted: a
     /// late packet of a live picture helps nobody, and waiting would delay all other viewers.
-    pub(crate) fn flush(&mut self, socket: &UdpSocket) -> Flushed {
+    pub fn flush(&mut self, socket: &UdpSocket) -> Flushed {
         let mut flushed = Flushed::default();
         let mut next = 0;
         while next < self.runs.len() {
