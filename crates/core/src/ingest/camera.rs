@@ -315,6 +315,13 @@ impl CameraIngest {
         .min()
     }
 
+    /// The part of [`CameraIngest::poll_timeout`] that a packet may have moved to an earlier time without giving an event:
+    /// when to ask for what is missing. Cheap enough to be looked at after each read.
+    #[must_use]
+    pub fn repair_timeout(&self) -> Option<Instant> {
+        self.video.poll_timeout()
+    }
+
     /// Runs the timers and appends the next RTCP datagram for the camera to `out`. Says from which
     /// track's RTCP port and where to it goes; `None` when there is nothing (more) to send now.
     pub fn poll_transmit(

@@ -30,7 +30,7 @@ const AUDIO_RING: RingLimits = RingLimits {
 };
 
 /// The camera's clocks are read again after this time.
-const CLOCKS_LAST: Duration = Duration::from_millis(200);
+const CLOCKS_LAST: Duration = Duration::from_secs(1);
 
 /// A stream on a worker.
 pub(super) struct Stream {
@@ -241,6 +241,18 @@ impl Stream {
     /// Has the wheel wake the stream, which is at `place`, in time.
     pub(super) fn set_timer(&mut self, place: usize, wheel: &mut TimerWheel<Timer>) {
         if let Some(at) = self.poll_timeout()
+            && self.wakes_at.is_none_or(|set| at < set)
+        {
+            self.wakes_at = Some(wheel.set(at, Timer::Stream(place)));
+        }
+    }
+
+    /// The same after packets came, which can only have brought forward when to ask for what is missing.
+    pub(super) fn set_repair_timer(&mut self, place: usize, wheel: &mut TimerWheel<Timer>) {
+        let Role::Home(home) = &self.role else {
+            return;
+        };
+        if let Some(at) = home.ingest.repair_timeout()
             && self.wakes_at.is_none_or(|set| at < set)
         {
             self.wakes_at = Some(wheel.set(at, Timer::Stream(place)));

@@ -6,8 +6,8 @@ use super::slots::Slots;
 
 /// The precision of timers: none fires before its time, and each within this of it.
 const STEP: Duration = Duration::from_millis(2);
-/// Steps of one turn of the wheel. Longer timers fire at its end, 2 s from now, and their owner sets them again.
-const STEPS: usize = 1024;
+/// Steps of one turn of the wheel. Longer timers fire at its end, 1 s from now, and their owner sets them again.
+const STEPS: usize = 512;
 
 /// A wheel of timers that name their owner with a `T`.
 ///

@@ -421,8 +421,10 @@ impl<'a> Worker<'a> {
         let Role::Home(home) = &mut stream.role else {
             return;
         };
+        let mut news = false;
         let mut new_clocks = false;
         while let Some(event) = home.ingest.poll_event() {
+            news = true;
             new_clocks |= matches!(
                 event,
                 IngestEvent::RtpStarted { .. } | IngestEvent::RtcpSeen
@@ -443,7 +445,11 @@ impl<'a> Worker<'a> {
         if new_clocks {
             stream.refresh_clocks(now, wall());
         }
-        stream.set_timer(place, &mut self.wheel);
+        if news {
+            stream.set_timer(place, &mut self.wheel);
+        } else {
+            stream.set_repair_timer(place, &mut self.wheel);
+        }
     }
 
     /// Sends RTCP to the camera of a stream, as far as it is due.
@@ -465,6 +471,9 @@ impl<'a> Worker<'a> {
             datagram.clear();
         }
         self.after_ingest(now, place);
+        if let Some(stream) = self.streams.get_mut(place) {
+            stream.set_timer(place, &mut self.wheel);
+        }
     }
 
     // ---- from the rings to the viewers
