@@ -4,6 +4,7 @@ use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
 use crate::error::BenchError;
+use crate::sys;
 
 const THIS_THREAD: Pid = Pid::from_raw(0);
 
@@ -29,4 +30,21 @@ pub(crate) fn while_pinned<T>(
     sched_setaffinity(THIS_THREAD, &before)
         .map_err(BenchError::sys("return to the CPUs of before"))?;
     Ok(started)
+}
+
+/// Has this process' threads of that name run as soon as they have something to do, before all others on their CPU.
+pub(crate) fn prefer(thread: &str) -> Result<(), BenchError> {
+    let failed = || BenchError::io("list the threads of this program");
+    for task in std::fs::read_dir("/proc/self/task").map_err(failed())? {
+        let path = task.map_err(failed())?.path();
+        let Some(id) = path.file_name().and_then(|id| id.to_str()?.parse().ok()) else {
+            continue;
+        };
+        // A thread may have ended since.
+        let name = std::fs::read_to_string(path.join("comm")).unwrap_or_default();
+        if name.trim_end() == thread {
+            sys::run_at_once(id).map_err(BenchError::io("prefer a thread"))?;
+        }
+    }
+    Ok(())
 }

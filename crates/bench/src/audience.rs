@@ -1,28 +1,38 @@
 //! Viewers from outside: joining them, and waiting for what they see.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::error::BenchError;
-use crate::options::Options;
 use crate::swarm::{Census, Swarm, ViewerKey};
-use crate::viewer::{Habits, Identity, LightViewer, Milestones, Seat};
+use crate::viewer::{Habits, Identity, LightViewer, Milestones, Opens, Seat};
 use crate::whep::WhepClient;
 
 /// Joins under way at the same time while a large audience is let in.
 const CONCURRENT_JOINS: usize = 8;
 /// A first viewer may have to wait until its camera has started.
-const FIRST_PACKET_WITHIN: Duration = Duration::from_secs(30);
+const SEES_WITHIN: Duration = Duration::from_secs(30);
 
 /// Joins viewers and knows who they are.
 pub(crate) struct Audience {
-    swarm: std::sync::Arc<Swarm>,
-    whep: WhepClient,
+    swarm: Arc<Swarm>,
+    /// One for each stream.
+    streams: Vec<WhepClient>,
     identity: Identity,
     report_interval: Option<Duration>,
     next_key: ViewerKey,
+}
+
+/// What a viewer comes for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Place {
+    /// By its place in the list of cameras.
+    pub(crate) stream: usize,
+    pub(crate) opens: Opens,
+    pub(crate) timed: bool,
 }
 
 /// A viewer that has joined.
@@ -36,17 +46,19 @@ pub(crate) struct Member {
 pub(crate) struct JoinTimes {
     /// Until the answer was here.
     pub(crate) answered: Duration,
+    /// Until DTLS was through.
+    pub(crate) keys: Duration,
     /// Until the first RTP packet.
     pub(crate) first_packet: Duration,
-    /// Until the first whole IDR; only in the sample.
+    /// Until the first whole IDR, of those who open packets.
     pub(crate) first_idr: Option<Duration>,
 }
 
-/// What a join needs; cheap to move into a task.
-struct Ticket {
+/// A join that can be made in a task of its own.
+pub(crate) struct Ticket {
     key: ViewerKey,
     habits: Habits,
-    swarm: std::sync::Arc<Swarm>,
+    swarm: Arc<Swarm>,
     whep: WhepClient,
     identity: Identity,
 }
@@ -55,47 +67,46 @@ impl Audience {
     /// Nobody watches yet.
     pub(crate) fn new(
         swarm: Swarm,
-        whep: WhepClient,
-        options: &Options,
+        streams: Vec<WhepClient>,
+        report_interval: Option<Duration>,
     ) -> Result<Self, BenchError> {
         Ok(Self {
-            swarm: std::sync::Arc::new(swarm),
-            whep,
+            swarm: Arc::new(swarm),
+            streams,
             identity: Identity::generate()?,
-            report_interval: options.report_interval(),
+            report_interval,
             next_key: 0,
         })
     }
 
-    /// Lets one viewer in and waits until it sees something: the first whole IDR in the sample, the first
-    /// packet otherwise.
-    pub(crate) async fn join(&mut self, sampled: bool) -> Result<(Member, JoinTimes), BenchError> {
-        self.ticket(sampled).join().await
+    /// Lets one viewer in and waits until it sees something: the first whole IDR if it opens packets, the first packet
+    /// otherwise.
+    pub(crate) async fn join(&mut self, place: Place) -> Result<(Member, JoinTimes), BenchError> {
+        self.ticket(place).join().await
     }
 
     /// Lets many in, several at a time.
-    pub(crate) async fn join_many(&mut self, options: &Options) -> Result<Vec<Member>, BenchError> {
-        let mut members = Vec::with_capacity(options.viewers);
+    pub(crate) async fn join_many(
+        &mut self,
+        places: impl IntoIterator<Item = Place>,
+    ) -> Result<Vec<Member>, BenchError> {
+        let mut members = Vec::new();
         let mut joining = JoinSet::new();
-        for number in 0..options.viewers {
+        for place in places {
             if joining.len() == CONCURRENT_JOINS {
-                members.push(finished(joining.join_next().await)?);
+                members.extend(finished(joining.join_next().await)?);
             }
-            let ticket = self.ticket(options.is_sampled(number));
-            joining.spawn(async move { ticket.join().await });
+            joining.spawn(self.ticket(place).join());
         }
         while let Some(done) = joining.join_next().await {
-            members.push(finished(Some(done))?);
+            members.extend(finished(Some(done))?);
         }
         Ok(members)
     }
 
     /// Lets one go.
     pub(crate) async fn leave(&self, member: Member) -> Result<(), BenchError> {
-        if let Some(session) = &member.session {
-            self.whep.leave(session).await?;
-        }
-        self.swarm.remove(member.key).await
+        leave(&self.swarm, &self.streams[0], member).await
     }
 
     /// Counts everybody.
@@ -103,35 +114,50 @@ impl Audience {
         self.swarm.count().await
     }
 
-    fn ticket(&mut self, sampled: bool) -> Ticket {
+    /// A viewer's join, to be made when it is time.
+    pub(crate) fn ticket(&mut self, place: Place) -> Ticket {
         let key = self.next_key;
         self.next_key += 1;
         Ticket {
             key,
             habits: Habits {
-                sampled,
+                stream: place.stream,
+                opens: place.opens,
+                timed: place.timed,
                 report_interval: self.report_interval,
             },
             swarm: self.swarm.clone(),
-            whep: self.whep.clone(),
+            whep: self.streams[place.stream].clone(),
             identity: self.identity.clone(),
         }
     }
 }
 
 impl Ticket {
-    async fn join(self) -> Result<(Member, JoinTimes), BenchError> {
+    /// Joins, waits until the viewer sees something, and leaves.
+    pub(crate) async fn visit(self) -> Result<JoinTimes, BenchError> {
+        let (swarm, whep) = (self.swarm.clone(), self.whep.clone());
+        let (member, times) = self.join().await?;
+        leave(&swarm, &whep, member).await?;
+        Ok(times)
+    }
+
+    /// Joins, and waits until the viewer sees something.
+    pub(crate) async fn join(self) -> Result<(Member, JoinTimes), BenchError> {
         let seat = Seat::take()?;
         let offer = seat.offer(&self.identity);
         let start = Instant::now();
         let joined = self.whep.join(offer).await?;
         let answered = start.elapsed();
+        let opens = self.habits.opens != Opens::Nothing;
+        let (keys, has_keys) = oneshot::channel();
         let (first_packet, sees_packet) = oneshot::channel();
         let (first_idr, sees_idr) = oneshot::channel();
         let (failed, has_failed) = oneshot::channel();
         let milestones = Milestones {
+            keys: Some(keys),
             first_packet: Some(first_packet),
-            first_idr: self.habits.sampled.then_some(first_idr),
+            first_idr: opens.then_some(first_idr),
             failed: Some(failed),
         };
         let viewer = LightViewer::new(
@@ -142,26 +168,28 @@ impl Ticket {
             milestones,
         )?;
         self.swarm.add(self.key, viewer)?;
+        let gone = |_| BenchError::SwarmEnded;
         let seen = async {
-            let packet = sees_packet.await.map_err(|_| BenchError::SwarmEnded)?;
-            let idr = match self.habits.sampled {
-                true => Some(sees_idr.await.map_err(|_| BenchError::SwarmEnded)?),
+            let keys = has_keys.await.map_err(gone)? - start;
+            let first_packet = sees_packet.await.map_err(gone)? - start;
+            let first_idr = match opens {
+                true => Some(sees_idr.await.map_err(gone)? - start),
                 false => None,
             };
-            Ok::<_, BenchError>((packet, idr))
+            Ok::<_, BenchError>(JoinTimes {
+                answered,
+                keys,
+                first_packet,
+                first_idr,
+            })
         };
-        let (packet, idr) = tokio::select! {
+        let times = tokio::select! {
             seen = seen => seen?,
             Ok(reason) = has_failed => return Err(BenchError::Viewer { viewer: self.key, reason }),
-            () = tokio::time::sleep(FIRST_PACKET_WITHIN) => {
-                let what = if self.habits.sampled { "a viewer's first IDR" } else { "a viewer's first packet" };
-                return Err(BenchError::Timeout { what, within: FIRST_PACKET_WITHIN });
+            () = tokio::time::sleep(SEES_WITHIN) => {
+                let what = if opens { "a viewer's first IDR" } else { "a viewer's first packet" };
+                return Err(BenchError::Timeout { what, within: SEES_WITHIN });
             }
-        };
-        let times = JoinTimes {
-            answered,
-            first_packet: packet - start,
-            first_idr: idr.map(|idr| idr - start),
         };
         let member = Member {
             key: self.key,
@@ -171,12 +199,59 @@ impl Ticket {
     }
 }
 
+async fn leave(swarm: &Swarm, whep: &WhepClient, member: Member) -> Result<(), BenchError> {
+    if let Some(session) = &member.session {
+        whep.leave(session).await?;
+    }
+    swarm.remove(member.key).await
+}
+
 type Finished = Result<Result<(Member, JoinTimes), BenchError>, tokio::task::JoinError>;
 
-fn finished(done: Option<Finished>) -> Result<Member, BenchError> {
+/// The member, if any joined.
+pub(crate) fn finished(done: Option<Finished>) -> Result<Option<Member>, BenchError> {
     match done {
-        Some(Ok(joined)) => joined.map(|(member, _)| member),
-        // A join that panicked takes the swarm with it soon.
-        Some(Err(_)) | None => Err(BenchError::SwarmEnded),
+        Some(Ok(joined)) => joined.map(|(member, _)| Some(member)),
+        Some(Err(_)) => Err(BenchError::Panicked),
+        None => Ok(None),
+    }
+}
+
+/// Places on one stream for `count` viewers, some of which decrypt and some of which note times. Both are spread evenly,
+/// as a server may serve viewers in the order in which they came.
+pub(crate) fn spread(count: usize, sample: usize, timed: usize) -> impl Iterator<Item = Place> {
+    (0..count).map(move |number| Place {
+        stream: 0,
+        opens: match is_chosen(number, sample, count) {
+            true => Opens::Everything,
+            false => Opens::Nothing,
+        },
+        timed: is_chosen(number, timed, count),
+    })
+}
+
+/// Whether the `number`th of `count` belongs to the `chosen` that are spread evenly; one at least does.
+fn is_chosen(number: usize, chosen: usize, count: usize) -> bool {
+    let chosen = chosen.clamp(1, count.max(1));
+    (number * chosen) / count != ((number + 1) * chosen) / count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_chosen_are_as_many_as_wanted_and_spread() {
+        for (count, sample) in [(100, 10), (7, 3), (5, 50), (1, 1), (3, 0)] {
+            let places: Vec<_> = spread(count, sample, 2).collect();
+            let sampled: Vec<_> = (0..count)
+                .filter(|number| places[*number].opens == Opens::Everything)
+                .collect();
+            assert_eq!(sampled.len(), sample.clamp(1, count), "{count}/{sample}");
+            if count == 100 {
+                assert_eq!(sampled[..2], [9, 19]);
+                assert!(places[49].timed && places[99].timed && !places[48].timed);
+            }
+        }
     }
 }

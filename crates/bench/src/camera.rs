@@ -1,50 +1,78 @@
-//! The camera: a simulated one that replays pictures encoded beforehand, each with the time it was sent.
+//! The cameras: simulated ones that replay pictures encoded beforehand, each with the time it was sent.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use apiary_sim::{Broker, CameraConfig, Simulator, SimulatorConfig, VideoSource};
+use apiary_sim::{
+    Broker, CameraConfig, CameraHandle, CameraState, Simulator, SimulatorConfig, VideoSource,
+};
 use apiary_wire::CameraId;
 
+use crate::affinity;
 use crate::error::{BenchError, describe};
 
-const CONNECTED_WITHIN: Duration = Duration::from_secs(10);
+const CONNECTED_WITHIN: Duration = Duration::from_secs(20);
+/// Name of the thread that sends for all of them.
+const THREAD: &str = "sim-media";
 
-/// One camera, connected to the server's broker.
-pub(crate) struct Camera {
+/// Cameras that are connected to the server's broker.
+pub(crate) struct Cameras {
     simulator: Simulator,
-    id: CameraId,
 }
 
-impl Camera {
-    /// Switches it on and waits until the broker knows it. Its threads run where this one may.
-    pub(crate) async fn start(mqtt: SocketAddr) -> Result<Self, BenchError> {
-        let config = CameraConfig {
-            source: VideoSource::Replay,
-            timestamps: true,
-            ..CameraConfig::numbered(1)
-        };
-        let id = config.id;
+impl Cameras {
+    /// Switches `count` on and waits until the broker knows them. Their threads run where this one may.
+    pub(crate) async fn start(mqtt: SocketAddr, count: usize) -> Result<Self, BenchError> {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        let cameras = (1..=count)
+            .map(|number| CameraConfig {
+                source: VideoSource::Replay,
+                timestamps: true,
+                bind: Ipv4Addr::LOCALHOST.into(),
+                ..CameraConfig::numbered(number)
+            })
+            .collect();
         let broker = Broker::local(mqtt.port());
-        let simulator = Simulator::start(SimulatorConfig::new(broker, vec![config]))
+        let simulator = Simulator::start(SimulatorConfig::new(broker, cameras))
             .await
             .map_err(|error| BenchError::Camera(describe(&error)))?;
-        let handle = simulator
-            .camera(id)
-            .ok_or_else(|| BenchError::Camera("it is not there".into()))?;
-        handle
-            .wait_for(CONNECTED_WITHIN, |state| state.connected)
-            .await
-            .map_err(|error| BenchError::Camera(describe(&error)))?;
-        Ok(Self { simulator, id })
+        // On one CPU with the viewers it would else wait for these between the stamp and the packets, which would
+        // count as the server's delay. Without the right to do so it shares the CPU as everybody does.
+        let _ = affinity::prefer(THREAD);
+        let cameras = Self { simulator };
+        cameras
+            .wait_for_all(CONNECTED_WITHIN, |state| state.connected)
+            .await?;
+        Ok(cameras)
     }
 
-    /// Its id.
-    pub(crate) fn id(&self) -> CameraId {
-        self.id
+    /// Their ids, in order.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = CameraId> {
+        self.simulator.cameras().iter().map(CameraHandle::id)
     }
 
-    /// Switches it off.
+    /// RTP packets that all of them have sent in their latest streams; refreshed five times a second.
+    pub(crate) fn sent_packets(&self) -> u64 {
+        let cameras = self.simulator.cameras().iter();
+        cameras.map(|camera| camera.state().sent.packets()).sum()
+    }
+
+    /// Waits until each is as wanted.
+    pub(crate) async fn wait_for_all(
+        &self,
+        limit: Duration,
+        wanted: impl Fn(&CameraState) -> bool,
+    ) -> Result<(), BenchError> {
+        for camera in self.simulator.cameras() {
+            camera
+                .wait_for(limit, &wanted)
+                .await
+                .map_err(|error| BenchError::Camera(describe(&error)))?;
+        }
+        Ok(())
+    }
+
+    /// Switches them off.
     pub(crate) async fn stop(self) {
         self.simulator.shutdown().await;
     }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A failed run. Nothing is reported then: half a measurement is none.
+/// A failed run, or a part of one.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BenchError {
     #[error("cannot {operation}")]
@@ -14,9 +14,11 @@ pub(crate) enum BenchError {
         source: io::Error,
     },
     #[error(
-        "{path} is not there; build the server first (cargo build --release) or name one with --server or --binary"
+        "{path} is not there; build the server first (cargo build --release -p apiary) or name one with --server or --binary"
     )]
     NoServer { path: PathBuf },
+    #[error("cargo could not build the server: {status}")]
+    NotBuilt { status: String },
     #[error("the server ended with {status} before it was ready; its log is {log}")]
     ServerEnded { status: String, log: PathBuf },
     #[error("{what} did not happen within {} s", .within.as_secs())]
@@ -44,6 +46,12 @@ pub(crate) enum BenchError {
     Camera(String),
     #[error("/proc of process {pid} cannot be read: {reason}")]
     Process { pid: u32, reason: String },
+    #[error("{scenario} needs a server of its own: leave --server out")]
+    NeedsOwnServer { scenario: &'static str },
+    #[error("not everything could be measured: {scenarios}")]
+    NotMeasured { scenarios: String },
+    #[error("a thread that measured has panicked")]
+    Panicked,
     #[error("the viewers' thread has ended")]
     SwarmEnded,
 }

@@ -5,50 +5,80 @@ use std::time::Duration;
 
 use clap::Parser;
 
-/// Measures what a server does to the packets of one camera on their way to many viewers.
+use crate::scenario::Scenario;
+use crate::swarm::Rhythm;
+
+/// What is measured with --quick lasts at most so many seconds.
+const QUICK_SECONDS: u64 = 4;
+
+/// Measures what a server does to the packets of cameras on their way to many viewers.
 ///
-/// Without --server it starts the `apiary` that was built beside it, with an embedded broker, a throw-away
-/// data directory and one simulated camera, all on loopback.
+/// Without --server it starts the `apiary` that was built beside it, a fresh one for each scenario, with an embedded
+/// broker, a throw-away data directory and simulated cameras, all on loopback.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "bench", version)]
 pub(crate) struct Options {
-    /// Viewers on the stream.
-    #[arg(long, default_value_t = 100)]
-    pub(crate) viewers: usize,
+    /// Only these scenarios, in the order of the table.
+    #[arg(long, value_delimiter = ',', value_name = "NAME")]
+    pub(crate) only: Vec<Scenario>,
 
-    /// How many of them decrypt everything and check that pictures are complete.
-    #[arg(long, default_value_t = 10)]
-    pub(crate) sample: usize,
-
-    /// Seconds that are measured.
-    #[arg(long, default_value_t = 20, value_name = "SECONDS")]
-    pub(crate) duration: u64,
-
-    /// Seconds to wait before measuring, once everybody watches.
-    #[arg(long, default_value_t = 3, value_name = "SECONDS")]
-    pub(crate) settle: u64,
-
-    /// Joins that are timed after that, one after the other, while the others watch on.
-    #[arg(long, default_value_t = 20)]
-    pub(crate) joins: usize,
-
-    /// Milliseconds between two RTCP reports of a viewer, REMB included; browsers take 200, 0 sends none.
-    #[arg(long, default_value_t = 200, value_name = "MS")]
-    pub(crate) report_interval: u64,
-
-    /// Media workers of the server; its default is one per core.
+    /// Measure everything for a short time only: to see that it works, not for numbers to show.
     #[arg(long)]
-    pub(crate) workers: Option<usize>,
+    pub(crate) quick: bool,
 
     /// Where to write the results as JSON.
     #[arg(long, default_value = "target/bench.json", value_name = "FILE")]
     pub(crate) json: PathBuf,
+
+    /// Where to write the plots.
+    #[arg(long, default_value = "target/bench", value_name = "DIRECTORY")]
+    pub(crate) plots: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) load: Load,
 
     #[command(flatten)]
     pub(crate) target: Target,
 
     #[command(flatten)]
     pub(crate) pinning: Pinning,
+}
+
+/// How much of what.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Load {
+    /// Viewers of one stream that are left alone; several numbers are measured one after the other.
+    #[arg(long, value_delimiter = ',', default_values_t = [200, 400], value_name = "COUNT")]
+    pub(crate) viewers: Vec<usize>,
+
+    /// How many of them decrypt everything and check that pictures are complete.
+    #[arg(long, default_value_t = 10, value_name = "COUNT")]
+    pub(crate) sample: usize,
+
+    /// How many of them note when packets come.
+    #[arg(long, default_value_t = 64, value_name = "COUNT")]
+    pub(crate) timed: usize,
+
+    /// Seconds that are measured.
+    #[arg(long, default_value_t = 12, value_name = "SECONDS")]
+    duration: u64,
+
+    /// Seconds to wait before measuring, once everybody watches.
+    #[arg(long, default_value_t = 2, value_name = "SECONDS")]
+    settle: u64,
+
+    /// Milliseconds between two RTCP reports of a viewer, REMB included; browsers take 200, 0 sends none.
+    #[arg(long, default_value_t = 200, value_name = "MS")]
+    report_interval: u64,
+
+    /// Microseconds for which the viewers' thread sleeps between two looks for packets, so that the server is not
+    /// charged for waking it; 0 has it woken by each packet.
+    #[arg(long, default_value_t = 500, value_name = "US")]
+    nap: u64,
+
+    /// Media workers of the server, where the scenario does not ask for others.
+    #[arg(long, default_value_t = 1, value_name = "COUNT")]
+    pub(crate) workers: usize,
 }
 
 /// What is measured.
@@ -58,8 +88,9 @@ pub(crate) struct Target {
     #[arg(long, value_name = "FILE")]
     pub(crate) binary: Option<PathBuf>,
 
-    /// Measure a server that runs already, by the WHEP URL of a camera: http://HOST:PORT/whep/CAMERA.
-    #[arg(long, value_name = "URL", conflicts_with_all = ["binary", "workers"])]
+    /// Measure a server that runs already, by the WHEP URL of a camera: http://HOST:PORT/whep/CAMERA. Only the floor,
+    /// `steady` and `joins` can be measured then.
+    #[arg(long, value_name = "URL", conflicts_with = "binary")]
     pub(crate) server: Option<String>,
 
     /// The process of that server, if CPU time and memory shall be read from /proc.
@@ -70,37 +101,72 @@ pub(crate) struct Target {
 /// Which CPUs are used.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Pinning {
-    /// CPU for the server alone. Numbers are only comparable when both are pinned.
+    /// CPU for the server alone. Default 0 where there are two.
     #[arg(long, value_name = "CPU")]
-    pub(crate) server_cpu: Option<usize>,
+    server_cpu: Option<usize>,
 
-    /// CPU for viewers and camera.
+    /// CPU for viewers and cameras. Default 1 where there are two.
     #[arg(long, value_name = "CPU")]
-    pub(crate) bench_cpu: Option<usize>,
+    bench_cpu: Option<usize>,
+
+    /// Let the system choose. Numbers are only comparable when server and viewers do not share a CPU.
+    #[arg(long, conflicts_with_all = ["server_cpu", "bench_cpu"])]
+    no_pin: bool,
+}
+
+/// The CPUs that were chosen.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Cpus {
+    pub(crate) server: Option<usize>,
+    pub(crate) bench: Option<usize>,
 }
 
 impl Options {
     /// The measured time.
     pub(crate) fn duration(&self) -> Duration {
-        Duration::from_secs(self.duration.max(1))
+        self.at_most_quick(Duration::from_secs(self.load.duration.max(1)))
+    }
+
+    /// `usual`, or less where it has to be quick.
+    pub(crate) fn at_most_quick(&self, usual: Duration) -> Duration {
+        if self.quick {
+            usual.min(Duration::from_secs(QUICK_SECONDS))
+        } else {
+            usual
+        }
     }
 
     /// The time before it.
     pub(crate) fn settle(&self) -> Duration {
-        Duration::from_secs(self.settle)
+        Duration::from_secs(self.load.settle)
     }
 
     /// The time between two reports of a viewer, if it sends any.
     pub(crate) fn report_interval(&self) -> Option<Duration> {
-        (self.report_interval > 0).then(|| Duration::from_millis(self.report_interval))
+        let interval = self.load.report_interval;
+        (interval > 0).then(|| Duration::from_millis(interval))
     }
 
-    /// Whether the `number`th viewer decrypts: the sample is spread evenly, as the server may serve
-    /// viewers in the order in which they came.
-    pub(crate) fn is_sampled(&self, number: usize) -> bool {
-        let sample = self.sample.clamp(1, self.viewers.max(1));
-        let viewers = self.viewers.max(1);
-        (number * sample) / viewers != ((number + 1) * sample) / viewers
+    /// How the viewers' thread runs on this CPU.
+    pub(crate) fn rhythm(&self, cpu: Option<usize>) -> Rhythm {
+        Rhythm {
+            cpu,
+            nap: Duration::from_micros(self.load.nap),
+        }
+    }
+}
+
+impl Pinning {
+    /// The CPUs to use on a machine with so many.
+    pub(crate) fn cpus(&self, cores: usize) -> Cpus {
+        if self.no_pin {
+            return Cpus::default();
+        }
+        let pinned = cores >= 2;
+        Cpus {
+            server: self.server_cpu.or(pinned.then_some(0)),
+            bench: self.bench_cpu.or(pinned.then_some(1)),
+        }
     }
 }
 
@@ -109,27 +175,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_sample_has_its_size_and_is_spread() {
-        for (viewers, sample) in [(100, 10), (7, 3), (5, 50), (1, 1), (3, 0)] {
-            let viewers_text = viewers.to_string();
-            let sample_text = sample.to_string();
-            let arguments = [
-                "bench",
-                "--viewers",
-                &viewers_text,
-                "--sample",
-                &sample_text,
-            ];
-            let options = Options::parse_from(arguments);
-            let sampled: Vec<_> = (0..viewers).filter(|n| options.is_sampled(*n)).collect();
-            assert_eq!(
-                sampled.len(),
-                sample.clamp(1, viewers),
-                "{viewers}/{sample}"
-            );
-            if viewers == 100 {
-                assert_eq!(sampled[..2], [9, 19]);
-            }
-        }
+    fn pins_by_default_where_it_makes_sense() {
+        let cpus = |arguments: &[&str], cores| {
+            let arguments = [&["bench"], arguments].concat();
+            let cpus = Options::parse_from(arguments).pinning.cpus(cores);
+            (cpus.server, cpus.bench)
+        };
+        assert_eq!(cpus(&[], 2), (Some(0), Some(1)));
+        assert_eq!(cpus(&[], 1), (None, None));
+        assert_eq!(cpus(&["--no-pin"], 2), (None, None));
+        assert_eq!(cpus(&["--server-cpu", "3"], 4), (Some(3), Some(1)));
+    }
+
+    #[test]
+    fn names_scenarios() {
+        let options = Options::parse_from(["bench", "--only", "joins,steady", "--quick"]);
+        assert_eq!(options.only, [Scenario::Joins, Scenario::Steady]);
+        assert_eq!(options.duration(), Duration::from_secs(QUICK_SECONDS));
+        assert_eq!(options.load.viewers, [200, 400]);
     }
 }

@@ -52,6 +52,29 @@ impl ProcessSample {
     }
 }
 
+/// User and kernel time of each thread of a process since it started, by the thread's name.
+pub(crate) fn threads(pid: u32) -> Result<Vec<(String, Duration)>, BenchError> {
+    let failed = |error: std::io::Error| BenchError::Process {
+        pid,
+        reason: error.to_string(),
+    };
+    let ticks_per_second = positive(sysconf(SysconfVar::CLK_TCK)).unwrap_or(100);
+    let mut threads = Vec::new();
+    for task in std::fs::read_dir(format!("/proc/{pid}/task")).map_err(failed)? {
+        // A thread may end between the listing and the look.
+        let stat = std::fs::read_to_string(task.map_err(failed)?.path().join("stat"));
+        let Ok(stat) = stat else { continue };
+        let name = stat
+            .split_once('(')
+            .and_then(|(_, rest)| rest.rsplit_once(')'));
+        let sample = ProcessSample::parse(&stat, ticks_per_second, 1);
+        if let (Some((name, _)), Some(sample)) = (name, sample) {
+            threads.push((name.to_owned(), sample.cpu()));
+        }
+    }
+    Ok(threads)
+}
+
 fn positive(value: nix::Result<Option<i64>>) -> Option<u64> {
     value.ok().flatten().and_then(|value| value.try_into().ok())
 }
@@ -68,6 +91,27 @@ mod tests {
         assert_eq!(sample.system, Duration::from_millis(500));
         assert_eq!(sample.threads, 9);
         assert_eq!(sample.resident_bytes, 409_600);
+    }
+
+    #[test]
+    fn reads_threads_by_name() {
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::Builder::new()
+            .name("a (named) one".into())
+            .spawn(move || stopped.recv())
+            .unwrap();
+        // The name is set by the new thread itself, before it runs what it was given.
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        loop {
+            let threads = threads(std::process::id()).unwrap();
+            if threads.iter().any(|(name, _)| name == "a (named) one") {
+                break;
+            }
+            assert!(std::time::Instant::now() < deadline, "{threads:?}");
+            std::thread::yield_now();
+        }
+        drop(stop);
+        assert!(thread.join().unwrap().is_err());
     }
 
     #[test]

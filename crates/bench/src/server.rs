@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -13,15 +14,26 @@ use tempfile::TempDir;
 
 use crate::affinity;
 use crate::error::BenchError;
-use crate::options::Options;
 
 const READY_WITHIN: Duration = Duration::from_secs(15);
 /// The server promises to end within 5 s of SIGTERM.
 const STOP_WITHIN: Duration = Duration::from_secs(6);
 const POLL: Duration = Duration::from_millis(20);
-/// Ingest ports: more than one camera needs, so that a port taken meanwhile does no harm.
-const INGEST_PORTS: u16 = 32;
+/// UDP ports that a camera takes.
+const PORTS_PER_CAMERA: usize = 4;
+/// Ingest ports beyond those, so that a port taken meanwhile does no harm.
+const SPARE_PORTS: usize = 32;
 const LOG_NAME: &str = "server.log";
+
+/// How a server is to be set up.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ServerSettings<'a> {
+    pub(crate) binary: &'a Path,
+    /// The CPU that it gets, if it is to be bound to one.
+    pub(crate) cpu: Option<usize>,
+    pub(crate) workers: usize,
+    pub(crate) cameras: usize,
+}
 
 /// A server started for this run. It is stopped, and its directory removed, when this is dropped.
 pub(crate) struct Server {
@@ -37,36 +49,29 @@ struct Ports {
     signaling: u16,
     mqtt: u16,
     media: u16,
-    ingest: u16,
+    ingest: RangeInclusive<u16>,
 }
 
 impl Server {
     /// Starts the server with a configuration for loopback and waits until it answers.
-    pub(crate) async fn start(options: &Options) -> Result<Self, BenchError> {
-        let binary = match &options.target.binary {
-            Some(path) => path.clone(),
-            None => beside_this_program()?,
-        };
-        if !binary.is_file() {
-            return Err(BenchError::NoServer { path: binary });
-        }
+    pub(crate) async fn start(settings: &ServerSettings<'_>) -> Result<Self, BenchError> {
         let directory = TempDir::with_prefix("apiary-bench-")
             .map_err(BenchError::io("make a directory for the server"))?;
-        let ports = Ports::find(options.workers.unwrap_or_else(cores))?;
+        let ports = Ports::find(settings)?;
         let config = directory.path().join("apiary.toml");
-        std::fs::write(&config, ports.config(directory.path(), options.workers))
+        std::fs::write(&config, ports.config(directory.path(), settings.workers))
             .map_err(BenchError::io("write the server's configuration"))?;
         let log = File::create(directory.path().join(LOG_NAME))
             .map_err(BenchError::io("create the server's log"))?;
         let errors = log.try_clone().map_err(BenchError::io("open the log"))?;
-        let mut command = Command::new(&binary);
+        let mut command = Command::new(settings.binary);
         command
             .args([Path::new("serve"), Path::new("--config"), &config])
             .current_dir(directory.path())
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(errors);
-        let child = affinity::while_pinned(options.pinning.server_cpu, || command.spawn())?
+        let child = affinity::while_pinned(settings.cpu, || command.spawn())?
             .map_err(BenchError::io("start the server"))?;
         let mut server = Self {
             child,
@@ -81,6 +86,11 @@ impl Server {
     /// The WHEP URL of a camera.
     pub(crate) fn whep(&self, camera: CameraId) -> String {
         format!("http://{}/whep/{camera}", self.http)
+    }
+
+    /// The URL of its REST API.
+    pub(crate) fn rest(&self) -> String {
+        format!("http://{}", self.http)
     }
 
     /// Its embedded broker.
@@ -145,7 +155,7 @@ impl Drop for Server {
 
 impl Ports {
     /// Free ones. Between finding and binding somebody else may take one; the server then says so.
-    fn find(workers: usize) -> Result<Self, BenchError> {
+    fn find(settings: &ServerSettings<'_>) -> Result<Self, BenchError> {
         let failed = || BenchError::io("find free ports");
         // Held until all are found, so that no two are the same.
         let tcp: Vec<TcpListener> = (0..3)
@@ -155,30 +165,31 @@ impl Ports {
         let port = |index: usize| -> Result<u16, BenchError> {
             Ok(tcp[index].local_addr().map_err(failed())?.port())
         };
-        let workers = u16::try_from(workers).unwrap_or(u16::MAX);
+        let count = |ports: usize| u16::try_from(ports).unwrap_or(u16::MAX);
+        let ingest_ports = count(settings.cameras * PORTS_PER_CAMERA + SPARE_PORTS);
+        let ingest = consecutive_udp(ingest_ports, 24_000)?;
         Ok(Self {
             http: port(0)?,
             signaling: port(1)?,
             mqtt: port(2)?,
-            media: consecutive_udp(workers, 20_000)?,
-            ingest: consecutive_udp(INGEST_PORTS, 24_000)?,
+            media: consecutive_udp(count(settings.workers), 20_000)?,
+            ingest: ingest..=ingest + (ingest_ports - 1),
         })
     }
 
-    fn config(&self, directory: &Path, workers: Option<usize>) -> String {
-        let workers = workers.map_or(String::new(), |count| format!("workers = {count}\n"));
+    fn config(&self, directory: &Path, workers: usize) -> String {
         let data = directory.join("data");
-        let ingest_end = self.ingest + INGEST_PORTS - 1;
+        let (ingest, ingest_end) = self.ingest.clone().into_inner();
         format!(
             "[http]\nlisten = [\"127.0.0.1:{}\"]\n\
              [signaling]\nlisten = [\"127.0.0.1:{}\"]\n\
              [mqtt]\nbroker = \"embedded\"\nlisten = \"127.0.0.1:{}\"\n\
              [network]\nlocal_ip = \"127.0.0.1\"\n\
-             [media]\nudp_port = {}\n{workers}\
-             [ingest]\nports = \"{}-{ingest_end}\"\n\
+             [media]\nudp_port = {}\nworkers = {workers}\n\
+             [ingest]\nports = \"{ingest}-{ingest_end}\"\n\
              [data]\ndir = {:?}\n\
              [log]\nlevel = \"warn\"\n",
-            self.http, self.signaling, self.mqtt, self.media, self.ingest, data
+            self.http, self.signaling, self.mqtt, self.media, data
         )
     }
 }
@@ -188,7 +199,7 @@ fn consecutive_udp(count: u16, from: u16) -> Result<u16, BenchError> {
     // Several runs at once look in different places.
     let offset = (std::process::id() % 1000) as u16 * 2;
     let mut base = from + offset;
-    while base < 32_000 {
+    while base < 32_000 - count.min(32_000) {
         let taken = (base..base + count).find(|port| UdpSocket::bind(loopback(*port)).is_err());
         match taken {
             None => return Ok(base),
@@ -205,27 +216,24 @@ fn loopback(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
 }
 
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-fn beside_this_program() -> Result<PathBuf, BenchError> {
-    let this = std::env::current_exe().map_err(BenchError::io("find this program"))?;
-    Ok(this.with_file_name("apiary"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn ports_do_not_collide() {
-        let ports = Ports::find(2).unwrap();
+        let ports = Ports::find(&ServerSettings {
+            binary: Path::new("apiary"),
+            cpu: None,
+            workers: 2,
+            cameras: 200,
+        })
+        .unwrap();
         let mut all = [ports.http, ports.signaling, ports.mqtt];
         all.sort_unstable();
         assert!(all.windows(2).all(|pair| pair[0] != pair[1]));
-        assert_eq!(ports.ingest % 2, 0);
-        let media = ports.media..ports.media + 2;
-        assert!(!media.contains(&ports.ingest));
+        assert_eq!((ports.ingest.start() % 2, ports.ingest.end() % 2), (0, 1));
+        assert!(ports.ingest.len() >= 800);
+        assert!(!ports.ingest.contains(&ports.media));
     }
 }

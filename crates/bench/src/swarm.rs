@@ -1,56 +1,61 @@
-//! The thread that runs all viewers: one epoll, `recvmmsg` with the kernel's receive times, no task each.
+//! The thread that runs all viewers: one epoll and batched receives, no task each. It has to be far cheaper per packet
+//! than any server, as it receives what the server sends.
+
+mod timers;
 
 use std::collections::HashMap;
-use std::io::IoSliceMut;
-use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
+use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::sys::socket::{
-    ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrIn, recvmmsg, setsockopt, sockopt,
-};
-use nix::sys::time::TimeSpec;
 use tokio::sync::oneshot;
 
 use crate::affinity;
 use crate::error::BenchError;
-use crate::viewer::{Arrival, LightViewer, Stamp, ViewerCounts};
+use crate::sys::{self, BATCH, MAX_DATAGRAM, ReceiveBatch};
+use crate::viewer::{Delays, LightViewer, Sightings, ViewerCounts};
+
+use timers::Timers;
 
 /// Orders that wait at most; whoever gives more waits too.
 const ORDERS: usize = 64;
-/// Datagrams of one read.
-const BATCH: usize = 64;
-const MAX_DATAGRAM: usize = 2048;
 /// Viewers that are ready at once at most; the others are ready the next time.
 const EVENTS: usize = 256;
-/// Timers are looked at this often, and more often while somebody connects.
-const TICK: Duration = Duration::from_millis(10);
-const CONNECTING_TICK: Duration = Duration::from_millis(1);
-/// How long a viewer counts as connecting.
-const CONNECTING: Duration = Duration::from_secs(2);
+/// Nobody waits longer than this for sightings to be matched.
+const LONGEST_WAIT: Duration = Duration::from_millis(100);
+/// How long a viewer counts as connecting, for whom answers are not made to wait.
+const CONNECTING: Duration = Duration::from_secs(1);
 /// The event of the queue of orders.
 const WAKE: u64 = u64::MAX;
 
 /// Names a viewer in the swarm.
 pub(crate) type ViewerKey = usize;
 
-/// What all viewers have counted, and when pictures came.
+/// What all viewers have counted, and how late packets were since the last time.
 #[derive(Debug, Default)]
 pub(crate) struct Census {
     pub(crate) counts: HashMap<ViewerKey, ViewerCounts>,
-    pub(crate) timelines: HashMap<ViewerKey, Vec<Arrival>>,
-    pub(crate) stamps: Vec<Stamp>,
+    pub(crate) delays: Delays,
 }
 
 enum Order {
     Add(ViewerKey, Box<LightViewer>),
     Remove(ViewerKey, oneshot::Sender<()>),
     Count(oneshot::Sender<Census>),
+}
+
+/// How the thread runs.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Rhythm {
+    /// The one CPU it runs on, if it is bound.
+    pub(crate) cpu: Option<usize>,
+    /// How long it sleeps before it looks for packets again while nobody connects. On loopback the sender pays for
+    /// waking a receiver; one that is not asleep in its poll costs the server nothing, like one on another machine.
+    pub(crate) nap: Duration,
 }
 
 /// Handle of the thread; it ends when this is dropped.
@@ -61,8 +66,8 @@ pub(crate) struct Swarm {
 }
 
 impl Swarm {
-    /// Starts the thread, on one CPU if that is wanted.
-    pub(crate) fn start(cpu: Option<usize>) -> Result<Self, BenchError> {
+    /// Starts the thread.
+    pub(crate) fn start(rhythm: Rhythm) -> Result<Self, BenchError> {
         let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
         let wake = EventFd::from_flags(flags).map_err(BenchError::sys("open an eventfd"))?;
         let wake = Arc::new(wake);
@@ -72,8 +77,8 @@ impl Swarm {
             .name("viewers".into())
             .spawn(move || {
                 let run = || {
-                    affinity::pin(cpu)?;
-                    Reactor::new(queue, waker)?.run()
+                    affinity::pin(rhythm.cpu)?;
+                    Reactor::new(queue, waker, rhythm.nap)?.run()
                 };
                 if let Err(error) = run() {
                     eprint_failure(&error);
@@ -99,7 +104,7 @@ impl Swarm {
         is_done.await.map_err(|_| BenchError::SwarmEnded)
     }
 
-    /// What has been counted; arrivals and stamps since the last call.
+    /// What has been counted, and the delays since the last call.
     pub(crate) async fn count(&self) -> Result<Census, BenchError> {
         let (reply, census) = oneshot::channel();
         self.order(Order::Count(reply))?;
@@ -136,13 +141,17 @@ struct Reactor {
     epoll: Epoll,
     queue: Receiver<Order>,
     wake: Arc<EventFd>,
-    viewers: HashMap<ViewerKey, LightViewer>,
-    reader: BatchReader,
+    nap: Duration,
+    /// By key; keys are not used twice.
+    viewers: Vec<Option<Box<LightViewer>>>,
+    timers: Timers,
+    batch: ReceiveBatch,
+    sightings: Sightings,
     last_added: Option<Instant>,
 }
 
 impl Reactor {
-    fn new(queue: Receiver<Order>, wake: Arc<EventFd>) -> Result<Self, BenchError> {
+    fn new(queue: Receiver<Order>, wake: Arc<EventFd>, nap: Duration) -> Result<Self, BenchError> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)
             .map_err(BenchError::sys("open an epoll"))?;
         epoll
@@ -152,19 +161,20 @@ impl Reactor {
             epoll,
             queue,
             wake,
-            viewers: HashMap::new(),
-            reader: BatchReader::new(),
+            nap,
+            viewers: Vec::new(),
+            timers: Timers::default(),
+            batch: ReceiveBatch::new(MAX_DATAGRAM),
+            sightings: Sightings::default(),
             last_added: None,
         })
     }
 
     fn run(&mut self) -> Result<(), BenchError> {
         let mut events = [EpollEvent::empty(); EVENTS];
-        let mut next_tick = Instant::now();
+        let mut now = Instant::now();
         loop {
-            let wait = next_tick.saturating_duration_since(Instant::now());
-            let wait = EpollTimeout::try_from(wait).unwrap_or(EpollTimeout::ZERO);
-            let count = match self.epoll.wait(&mut events, wait) {
+            let count = match self.epoll.wait(&mut events, self.wait(now)) {
                 Ok(count) => count,
                 Err(nix::Error::EINTR) => 0,
                 Err(errno) => return Err(BenchError::sys("wait for packets")(errno)),
@@ -175,25 +185,34 @@ impl Reactor {
             if !self.take_orders()? {
                 return Ok(());
             }
-            let now = Instant::now();
-            if now >= next_tick {
-                self.on_tick(now);
-                next_tick = now + self.tick(now);
+            now = Instant::now();
+            self.run_timers(now);
+            self.sightings.settle();
+            if count < EVENTS && !self.somebody_connects(now) && !self.nap.is_zero() {
+                std::thread::sleep(self.nap);
+                now = Instant::now();
             }
         }
     }
 
-    fn tick(&self, now: Instant) -> Duration {
-        let connecting = self
-            .last_added
-            .is_some_and(|added| now - added < CONNECTING);
-        if connecting { CONNECTING_TICK } else { TICK }
+    fn wait(&self, now: Instant) -> EpollTimeout {
+        let next = self.timers.next();
+        let wait = next.map_or(LONGEST_WAIT, |at| at.saturating_duration_since(now));
+        // Rounded up: waking too early would only spin.
+        let millis = wait.min(LONGEST_WAIT).as_micros().div_ceil(1000);
+        EpollTimeout::try_from(millis).unwrap_or(EpollTimeout::ZERO)
     }
 
-    fn on_tick(&mut self, now: Instant) {
-        for viewer in self.viewers.values_mut() {
-            if viewer.next_timeout().is_some_and(|next| next <= now) {
+    fn somebody_connects(&self, now: Instant) -> bool {
+        self.last_added
+            .is_some_and(|added| now - added < CONNECTING)
+    }
+
+    fn run_timers(&mut self, now: Instant) {
+        while let Some(key) = self.timers.pop_due(now) {
+            if let Some(Some(viewer)) = self.viewers.get_mut(key) {
                 viewer.handle_timeout(now);
+                self.timers.set(key, viewer.next_timeout());
             }
         }
     }
@@ -205,21 +224,25 @@ impl Reactor {
             return Ok(());
         }
         let key = data as ViewerKey;
-        match self.viewers.get_mut(&key) {
-            Some(viewer) => self.reader.read_all(viewer),
-            None => Ok(()),
+        let Some(Some(viewer)) = self.viewers.get_mut(key) else {
+            return Ok(());
+        };
+        if read_all(viewer, &mut self.batch, &mut self.sightings)? {
+            self.timers.set(key, viewer.next_timeout());
         }
+        Ok(())
     }
 
     /// Says whether there will be more.
     fn take_orders(&mut self) -> Result<bool, BenchError> {
         loop {
             match self.queue.try_recv() {
-                Ok(Order::Add(key, viewer)) => self.add(key, *viewer)?,
+                Ok(Order::Add(key, viewer)) => self.add(key, viewer)?,
                 Ok(Order::Remove(key, done)) => {
-                    if let Some(mut viewer) = self.viewers.remove(&key) {
+                    if let Some(mut viewer) = self.viewers.get_mut(key).and_then(Option::take) {
                         viewer.close();
                     }
+                    self.timers.set(key, None);
                     let _ = done.send(());
                 }
                 Ok(Order::Count(reply)) => {
@@ -231,109 +254,64 @@ impl Reactor {
         }
     }
 
-    fn add(&mut self, key: ViewerKey, mut viewer: LightViewer) -> Result<(), BenchError> {
-        setsockopt(viewer.socket(), sockopt::ReceiveTimestampns, &true)
-            .map_err(BenchError::sys("have the kernel note receive times"))?;
+    fn add(&mut self, key: ViewerKey, mut viewer: Box<LightViewer>) -> Result<(), BenchError> {
+        if viewer.is_timed() {
+            sys::note_receive_times(viewer.socket())
+                .map_err(BenchError::io("have the kernel note receive times"))?;
+        }
         let event = EpollEvent::new(EpollFlags::EPOLLIN, key as u64);
         self.epoll
             .add(viewer.socket(), event)
             .map_err(BenchError::sys("watch a viewer's socket"))?;
         let now = Instant::now();
         viewer.handle_timeout(now);
+        self.timers.set(key, viewer.next_timeout());
         self.last_added = Some(now);
-        self.viewers.insert(key, viewer);
+        if self.viewers.len() <= key {
+            self.viewers.resize_with(key + 1, || None);
+        }
+        self.viewers[key] = Some(viewer);
         Ok(())
     }
 
     fn census(&mut self) -> Census {
-        let mut census = Census::default();
-        for (key, viewer) in &mut self.viewers {
-            let (arrivals, stamps) = viewer.take_timeline();
-            census.counts.insert(*key, viewer.counts());
-            census.timelines.insert(*key, arrivals);
-            census.stamps.extend(stamps);
-        }
-        census
-    }
-}
-
-/// Reads many datagrams at a time, with the time at which the kernel received each.
-struct BatchReader {
-    headers: MultiHeaders<SockaddrIn>,
-    buffers: Vec<[u8; MAX_DATAGRAM]>,
-}
-
-struct Received {
-    len: usize,
-    at_ns: u64,
-    source: Option<SocketAddr>,
-}
-
-impl BatchReader {
-    fn new() -> Self {
-        let control = nix::cmsg_space!(TimeSpec);
-        Self {
-            headers: MultiHeaders::preallocate(BATCH, Some(control)),
-            buffers: vec![[0; MAX_DATAGRAM]; BATCH],
+        let present = self.viewers.iter().enumerate();
+        Census {
+            counts: present
+                .filter_map(|(key, viewer)| Some((key, viewer.as_ref()?.counts())))
+                .collect(),
+            delays: self.sightings.take_delays(),
         }
     }
+}
 
-    fn read_all(&mut self, viewer: &mut LightViewer) -> Result<(), BenchError> {
-        loop {
-            let received = match self.read(viewer.socket().as_raw_fd()) {
-                Ok(received) => received,
-                Err(nix::Error::EAGAIN | nix::Error::EINTR) => return Ok(()),
-                // The server has closed its port; the viewer's counts tell.
-                Err(nix::Error::ECONNREFUSED) => return Ok(()),
-                Err(errno) => return Err(BenchError::sys("receive packets")(errno)),
-            };
-            for (datagram, buffer) in received.iter().zip(&self.buffers) {
-                if let Some(source) = datagram.source {
-                    viewer.handle_datagram(source, &buffer[..datagram.len], datagram.at_ns);
-                }
-            }
-            if received.len() < BATCH {
-                return Ok(());
-            }
+/// Takes everything that waits for a viewer. Says whether its timers may have changed.
+fn read_all(
+    viewer: &mut LightViewer,
+    batch: &mut ReceiveBatch,
+    sightings: &mut Sightings,
+) -> Result<bool, BenchError> {
+    let mut changed = false;
+    loop {
+        let count = match batch.receive(viewer.socket(), viewer.is_timed()) {
+            Ok(count) => count,
+            Err(error) if is_passing(&error) => return Ok(changed),
+            Err(error) => return Err(BenchError::io("receive packets")(error)),
+        };
+        for index in 0..count {
+            let (source, datagram, at_ns) = batch.datagram(index);
+            changed |= viewer.handle_datagram(source, datagram, at_ns, sightings);
+        }
+        if count < BATCH {
+            return Ok(changed);
         }
     }
-
-    fn read(&mut self, socket: std::os::fd::RawFd) -> nix::Result<Vec<Received>> {
-        let mut slices: Vec<[IoSliceMut<'_>; 1]> = self
-            .buffers
-            .iter_mut()
-            .map(|buffer| [IoSliceMut::new(buffer)])
-            .collect();
-        let flags = MsgFlags::MSG_DONTWAIT;
-        let results = recvmmsg(socket, &mut self.headers, slices.iter_mut(), flags, None)?;
-        results
-            .map(|message| {
-                let mut at_ns = None;
-                for control in message.cmsgs()? {
-                    if let ControlMessageOwned::ScmTimestampns(time) = control {
-                        at_ns = Some(nanoseconds(time));
-                    }
-                }
-                let source = message
-                    .address
-                    .map(|address| SocketAddr::new(address.ip().into(), address.port()));
-                Ok(Received {
-                    len: message.bytes,
-                    at_ns: at_ns.unwrap_or_else(unix_now_ns),
-                    source,
-                })
-            })
-            .collect()
-    }
 }
 
-fn nanoseconds(time: TimeSpec) -> u64 {
-    u64::try_from(Duration::from(time).as_nanos()).unwrap_or(u64::MAX)
-}
-
-fn unix_now_ns() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| {
-        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
-    })
+/// Nothing more; or the server has closed its port, which the viewer's counts tell.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted | io::ErrorKind::ConnectionRefused
+    )
 }

@@ -1,23 +1,98 @@
-//! What is done to a server, one file each. A scenario takes a running [`Stage`] and returns its part of the
-//! report; further ones (storms, many cameras, loss) are added beside these.
+//! What is done to a server, one file each. A scenario opens a [`Stage`] as it needs it, measures, and returns its
+//! [`Part`] of the report.
 
-pub(crate) mod joins;
-pub(crate) mod steady;
+mod capacity;
+mod floor;
+mod ingest;
+mod joins;
+mod stage;
+mod steady;
+mod storm;
+mod streams;
+mod window;
+mod workers;
 
-use crate::audience::Audience;
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+
 use crate::error::BenchError;
-use crate::process::ProcessSample;
+use crate::options::{Cpus, Options};
+use crate::report::Part;
 
-/// A server with a stream, and those who watch it.
-pub(crate) struct Stage {
-    pub(crate) audience: Audience,
-    /// The server's process, where it is known.
-    pub(crate) pid: Option<u32>,
+pub(crate) use stage::Stage;
+
+/// The scenarios, in the order of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Scenario {
+    /// What sealing and sending cost on this machine with no server around them.
+    Floor,
+    /// Viewers of one stream, left alone.
+    Steady,
+    /// 200 streams with two viewers each.
+    Streams,
+    /// 200 cameras that nobody watches.
+    Ingest,
+    /// More and more viewers of one stream, until packets get lost.
+    Capacity,
+    /// Viewers that join and leave while others watch.
+    Joins,
+    /// Many viewers that join at once.
+    Storm,
+    /// Two workers against one.
+    Workers,
 }
 
-impl Stage {
-    /// A look at the server, where its process is known.
-    pub(crate) fn sample(&self) -> Result<Option<ProcessSample>, BenchError> {
-        self.pid.map(ProcessSample::read).transpose()
+/// What all scenarios are given.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    pub(crate) options: Options,
+    pub(crate) cpus: Cpus,
+    /// Of the machine.
+    pub(crate) cores: usize,
+    /// The server to start; `None` where one runs already.
+    pub(crate) binary: Option<PathBuf>,
+}
+
+impl Scenario {
+    /// Its name on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Floor => "floor",
+            Self::Steady => "steady",
+            Self::Streams => "streams",
+            Self::Ingest => "ingest",
+            Self::Capacity => "capacity",
+            Self::Joins => "joins",
+            Self::Storm => "storm",
+            Self::Workers => "workers",
+        }
+    }
+
+    /// Whether it can be measured on a server that was not started for it.
+    pub(crate) fn takes_any_server(self) -> bool {
+        match self {
+            Self::Floor | Self::Steady | Self::Joins => true,
+            Self::Streams | Self::Ingest | Self::Capacity | Self::Storm | Self::Workers => false,
+        }
+    }
+
+    /// Measures it.
+    pub(crate) async fn run(self, setup: &Setup) -> Result<Part, BenchError> {
+        if setup.binary.is_none() && !self.takes_any_server() {
+            return Err(BenchError::NeedsOwnServer {
+                scenario: self.name(),
+            });
+        }
+        match self {
+            Self::Floor => floor::run(setup).await,
+            Self::Steady => steady::run(setup).await,
+            Self::Streams => streams::run(setup).await,
+            Self::Ingest => ingest::run(setup).await,
+            Self::Capacity => capacity::run(setup).await,
+            Self::Joins => joins::run(setup).await,
+            Self::Storm => storm::run(setup).await,
+            Self::Workers => workers::run(setup).await,
+        }
     }
 }

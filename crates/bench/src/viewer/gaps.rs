@@ -1,7 +1,7 @@
 //! Packets of one SSRC that came, came twice, or did not come.
 
 /// Numbers behind the highest one that are remembered.
-const WINDOW: u64 = 2048;
+const WINDOW: u64 = 1024;
 
 /// Counts by sequence number. The first packet is the beginning, whatever its number.
 #[derive(Debug, Clone)]
@@ -10,7 +10,8 @@ pub(crate) struct Gaps {
     highest: u64,
     received: u64,
     duplicates: u64,
-    seen: Vec<bool>,
+    /// One bit a number, without a detour over the heap: there are thousands of these.
+    seen: [u64; (WINDOW / 64) as usize],
 }
 
 impl Gaps {
@@ -23,7 +24,7 @@ impl Gaps {
             highest: first,
             received: 0,
             duplicates: 0,
-            seen: vec![false; WINDOW as usize],
+            seen: [0; (WINDOW / 64) as usize],
         };
         gaps.mark(first);
         gaps
@@ -39,8 +40,13 @@ impl Gaps {
             self.duplicates += 1;
             return;
         }
-        for skipped in self.highest + 1..=extended {
-            self.seen[(skipped % WINDOW) as usize] = false;
+        if extended >= self.highest + WINDOW {
+            self.seen.fill(0);
+        } else {
+            for skipped in self.highest + 1..=extended {
+                let (word, bit) = place(skipped);
+                self.seen[word] &= !bit;
+            }
         }
         self.highest = self.highest.max(extended);
         self.first = self.first.min(extended);
@@ -48,11 +54,12 @@ impl Gaps {
     }
 
     fn mark(&mut self, extended: u64) {
-        let seen = &mut self.seen[(extended % WINDOW) as usize];
-        if std::mem::replace(seen, true) {
-            self.duplicates += 1;
-        } else {
+        let (word, bit) = place(extended);
+        if self.seen[word] & bit == 0 {
+            self.seen[word] |= bit;
             self.received += 1;
+        } else {
+            self.duplicates += 1;
         }
     }
 
@@ -70,6 +77,12 @@ impl Gaps {
     pub(crate) fn lost(&self) -> u64 {
         (self.highest - self.first + 1).saturating_sub(self.received)
     }
+}
+
+/// Word and bit of a number.
+fn place(extended: u64) -> (usize, u64) {
+    let at = extended % WINDOW;
+    ((at / 64) as usize, 1 << (at % 64))
 }
 
 #[cfg(test)]

@@ -3,13 +3,14 @@
 
 mod gaps;
 mod header;
+mod latency;
 mod offer;
 mod picture;
 mod reporter;
 mod srtp;
+mod tracks;
 mod transport;
 
-use std::collections::HashMap;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
@@ -19,24 +20,17 @@ use dimpl::SrtpProfile;
 use tokio::sync::oneshot;
 
 use crate::error::BenchError;
+use crate::sys;
 
-use gaps::Gaps;
 use header::ClearHeader;
+pub(crate) use latency::{Delays, Sighting, Sightings};
 pub(crate) use offer::Answer;
-pub(crate) use picture::Stamp;
 use picture::{Pictures, Progress};
 use reporter::Reporter;
 use srtp::SrtpOpener;
+use tracks::Tracks;
 pub(crate) use transport::{Identity, Seat};
 use transport::{Transport, TransportEvent};
-
-/// When a picture reached a viewer, in nanoseconds since 1970 by the kernel's clock.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Arrival {
-    pub(crate) timestamp: u32,
-    pub(crate) first_ns: u64,
-    pub(crate) last_ns: u64,
-}
 
 /// What a viewer has counted so far.
 #[derive(Debug, Clone, Copy, Default)]
@@ -51,13 +45,31 @@ pub(crate) struct ViewerCounts {
     pub(crate) pictures: u64,
     /// Packets that could not be opened or used, of those who try.
     pub(crate) broken: u64,
+    /// Datagrams that its own socket had no room for: lost by this program, not by the server.
+    pub(crate) overflowed: u64,
+}
+
+/// Which packets a viewer opens.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Opens {
+    /// It counts by the clear header.
+    #[default]
+    Nothing,
+    /// All until it has a whole IDR.
+    UntilFirstIdr,
+    /// All, and checks that pictures are complete.
+    Everything,
 }
 
 /// How a viewer behaves.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Habits {
-    /// It opens what it receives.
-    pub(crate) sampled: bool,
+    /// The stream it watches, by its place in the list of cameras.
+    pub(crate) stream: usize,
+    /// What it opens.
+    pub(crate) opens: Opens,
+    /// It notes when packets come.
+    pub(crate) timed: bool,
     /// Time between two of its RTCP reports; `None`: it sends none.
     pub(crate) report_interval: Option<Duration>,
 }
@@ -65,9 +77,11 @@ pub(crate) struct Habits {
 /// The milestones somebody waits for.
 #[derive(Default)]
 pub(crate) struct Milestones {
+    /// DTLS is through.
+    pub(crate) keys: Option<oneshot::Sender<Instant>>,
     /// The first RTP packet.
     pub(crate) first_packet: Option<oneshot::Sender<Instant>>,
-    /// The first whole IDR; only in the sample.
+    /// The first whole IDR; only of those who open packets.
     pub(crate) first_idr: Option<oneshot::Sender<Instant>>,
     /// Something broke before the keys were there.
     pub(crate) failed: Option<oneshot::Sender<String>>,
@@ -80,13 +94,14 @@ pub(crate) struct LightViewer {
     video_payload_type: u8,
     opener: Option<Box<Opener>>,
     reporter: Option<Reporter>,
-    tracks: HashMap<u32, Gaps>,
+    tracks: Tracks,
     octets: u64,
-    arrivals: Vec<Arrival>,
+    /// RTP time of the picture that comes in.
+    picture: Option<u32>,
     milestones: Milestones,
 }
 
-/// What a viewer of the sample has more.
+/// What a viewer has more that opens packets.
 struct Opener {
     srtp: SrtpOpener,
     pictures: Pictures,
@@ -108,9 +123,9 @@ impl LightViewer {
             video_payload_type: answer.video_payload_type,
             opener: None,
             reporter: None,
-            tracks: HashMap::new(),
+            tracks: Tracks::default(),
             octets: 0,
-            arrivals: Vec::new(),
+            picture: None,
             milestones,
         })
     }
@@ -127,16 +142,32 @@ impl LightViewer {
         [report, transport].into_iter().flatten().min()
     }
 
-    /// Takes a datagram; `at_ns` is when the kernel received it.
-    pub(crate) fn handle_datagram(&mut self, source: SocketAddr, datagram: &[u8], at_ns: u64) {
+    /// Whether receive times are wanted with its datagrams.
+    pub(crate) fn is_timed(&self) -> bool {
+        self.habits.timed
+    }
+
+    /// Takes a datagram; `at_ns` is when the kernel received it. Says whether
+    /// [`LightViewer::next_timeout`] may have changed.
+    pub(crate) fn handle_datagram(
+        &mut self,
+        source: SocketAddr,
+        datagram: &[u8],
+        at_ns: Option<u64>,
+        sightings: &mut Sightings,
+    ) -> bool {
         self.octets += datagram.len() as u64;
         match classify(datagram) {
-            Protocol::Rtp => self.on_rtp(datagram, at_ns),
+            Protocol::Rtp => {
+                self.on_rtp(datagram, at_ns, sightings);
+                return false;
+            }
             Protocol::Stun => self.transport.handle_stun(source, datagram),
             Protocol::Dtls => self.transport.handle_dtls(datagram),
-            Protocol::Rtcp | Protocol::Unknown => return,
+            Protocol::Rtcp | Protocol::Unknown => return false,
         }
         self.take_events();
+        true
     }
 
     /// Does what is due.
@@ -145,14 +176,10 @@ impl LightViewer {
             self.transport.handle_timeout(now);
             self.take_events();
         }
-        let received = self
-            .tracks
-            .iter()
-            .map(|(ssrc, gaps)| (Ssrc(*ssrc), gaps.highest_extended()));
         let report = self
             .reporter
             .as_mut()
-            .and_then(|reporter| reporter.poll(now, received));
+            .and_then(|reporter| reporter.poll(now, self.tracks.highest()));
         if let Some(report) = report {
             self.transport.send(&report);
         }
@@ -167,21 +194,14 @@ impl LightViewer {
     pub(crate) fn counts(&self) -> ViewerCounts {
         let opener = self.opener.as_deref();
         ViewerCounts {
-            packets: self.tracks.values().map(Gaps::received).sum(),
+            packets: self.tracks.received(),
             octets: self.octets,
-            lost: self.tracks.values().map(Gaps::lost).sum(),
+            lost: self.tracks.lost(),
             pictures: opener.map_or(0, |opener| opener.pictures.complete()),
             broken: opener.map_or(0, |opener| opener.pictures.broken() + opener.unopened),
+            // Without an answer nothing is known to be lost here.
+            overflowed: sys::socket_drops(self.socket()).unwrap_or(0),
         }
-    }
-
-    /// Arrivals and stamps since the last call.
-    pub(crate) fn take_timeline(&mut self) -> (Vec<Arrival>, Vec<Stamp>) {
-        let stamps = self
-            .opener
-            .as_mut()
-            .map_or_else(Vec::new, |opener| opener.pictures.take_stamps());
-        (std::mem::take(&mut self.arrivals), stamps)
     }
 
     fn take_events(&mut self) {
@@ -198,48 +218,51 @@ impl LightViewer {
             self.fail(format!("SRTP profile {profile:?}"));
             return;
         };
-        if self.habits.sampled {
+        if self.habits.opens != Opens::Nothing {
             self.opener = Some(Box::new(Opener {
                 srtp,
                 pictures: Pictures::default(),
                 unopened: 0,
             }));
         }
+        let now = Instant::now();
+        if let Some(waiting) = self.milestones.keys.take() {
+            // Whoever waited may have given up.
+            let _ = waiting.send(now);
+        }
         // Any SSRC will do that is not the server's; the port differs between viewers.
-        let ssrc = Ssrc(u32::from(self.transport.local().port()));
+        let port = self.transport.local().port();
         self.reporter = self
             .habits
             .report_interval
-            .map(|interval| Reporter::new(sealer, ssrc, interval, Instant::now()));
+            .map(|interval| Reporter::new(sealer, Ssrc(u32::from(port)), interval, now));
     }
 
-    fn on_rtp(&mut self, packet: &[u8], at_ns: u64) {
+    fn on_rtp(&mut self, packet: &[u8], at_ns: Option<u64>, sightings: &mut Sightings) {
         let Some(header) = ClearHeader::parse(packet) else {
             return;
         };
         if let Some(waiting) = self.milestones.first_packet.take() {
-            // Whoever waited may have given up.
             let _ = waiting.send(Instant::now());
         }
-        self.tracks
-            .entry(header.ssrc)
-            .and_modify(|gaps| gaps.on_packet(header.sequence_number))
-            .or_insert_with(|| Gaps::new(header.sequence_number));
+        self.tracks.on_packet(header.ssrc, header.sequence_number);
         if header.payload_type != self.video_payload_type {
             return;
         }
-        match self.arrivals.last_mut() {
-            Some(last) if last.timestamp == header.timestamp => last.last_ns = at_ns,
-            Some(_) | None => self.arrivals.push(Arrival {
+        let first = self.picture.replace(header.timestamp) != Some(header.timestamp);
+        if let Some(at_ns) = at_ns {
+            sightings.see(Sighting {
+                stream: self.habits.stream,
                 timestamp: header.timestamp,
-                first_ns: at_ns,
-                last_ns: at_ns,
-            }),
+                at_ns,
+                first,
+                last: header.marker,
+            });
         }
-        self.open(&header, packet);
+        self.open(&header, packet, sightings);
     }
 
-    fn open(&mut self, header: &ClearHeader, packet: &[u8]) {
+    fn open(&mut self, header: &ClearHeader, packet: &[u8], sightings: &mut Sightings) {
         let Some(opener) = &mut self.opener else {
             return;
         };
@@ -247,11 +270,17 @@ impl LightViewer {
             opener.unopened += 1;
             return;
         };
-        let progress = opener.pictures.push(header, &payload);
-        if progress == (Progress::Picture { idr: true })
-            && let Some(waiting) = self.milestones.first_idr.take()
-        {
-            let _ = waiting.send(Instant::now());
+        let found = opener.pictures.push(header, &payload);
+        if let Some(stamp) = found.stamp {
+            sightings.stamp(self.habits.stream, stamp);
+        }
+        if found.progress == (Progress::Picture { idr: true }) {
+            if let Some(waiting) = self.milestones.first_idr.take() {
+                let _ = waiting.send(Instant::now());
+            }
+            if self.habits.opens == Opens::UntilFirstIdr {
+                self.opener = None;
+            }
         }
     }
 

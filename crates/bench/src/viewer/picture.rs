@@ -20,7 +20,6 @@ pub(crate) struct Pictures {
     depacketizer: Depacketizer,
     complete: u64,
     broken: u64,
-    stamps: Vec<Stamp>,
 }
 
 /// What a packet brought.
@@ -30,17 +29,30 @@ pub(crate) enum Progress {
     Picture { idr: bool },
 }
 
+/// What was found in a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) stamp: Option<Stamp>,
+    pub(crate) progress: Progress,
+}
+
 impl Pictures {
     /// Takes the payload of a video packet.
-    pub(crate) fn push(&mut self, header: &ClearHeader, payload: &[u8]) -> Progress {
-        if may_hold_sei(payload)
-            && let Some(sent) = find_timestamp(payload)
-        {
-            self.stamps.push(Stamp {
+    pub(crate) fn push(&mut self, header: &ClearHeader, payload: &[u8]) -> Found {
+        let stamp = may_hold_sei(payload)
+            .then(|| find_timestamp(payload))
+            .flatten()
+            .map(|sent| Stamp {
                 timestamp: header.timestamp,
                 sent_ns: u64::try_from(sent.as_nanos()).unwrap_or(u64::MAX),
             });
+        Found {
+            stamp,
+            progress: self.join(header, payload),
         }
+    }
+
+    fn join(&mut self, header: &ClearHeader, payload: &[u8]) -> Progress {
         let (number, timestamp) = (header.sequence_number, header.timestamp);
         match self
             .depacketizer
@@ -66,11 +78,6 @@ impl Pictures {
     /// Packets that could not be used so far.
     pub(crate) fn broken(&self) -> u64 {
         self.broken
-    }
-
-    /// The stamps found since the last call.
-    pub(crate) fn take_stamps(&mut self) -> Vec<Stamp> {
-        std::mem::take(&mut self.stamps)
     }
 }
 

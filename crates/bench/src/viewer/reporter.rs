@@ -7,6 +7,13 @@ use apiary_wire::{Bitrate, Ssrc};
 
 use super::srtp::SrtcpSealer;
 
+/// Until the first report: spread over the interval by a multiplication with the golden ratio (Knuth's hash), so that
+/// viewers who joined together do not report together.
+fn first_pause(ssrc: Ssrc, interval: Duration) -> Duration {
+    let share = ssrc.0.wrapping_mul(0x9E37_79B9);
+    interval.mul_f64(f64::from(share) / f64::from(u32::MAX))
+}
+
 /// More than any camera sends: these viewers slow nobody down.
 const REMB: Bitrate = Bitrate::from_kbps(20_000);
 
@@ -25,7 +32,7 @@ impl Reporter {
             sealer,
             ssrc,
             interval,
-            next: now + interval,
+            next: now + first_pause(ssrc, interval),
         }
     }
 

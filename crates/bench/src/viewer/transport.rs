@@ -10,6 +10,7 @@ use is::stun::{StunMessage, StunPacket};
 use is::{Candidate, IceAgent, IceAgentEvent, IceCreds};
 
 use crate::error::BenchError;
+use crate::sys;
 
 use super::offer::{Answer, OfferParts, offer};
 
@@ -53,9 +54,7 @@ impl Seat {
         let failed = || BenchError::io("open a viewer's socket");
         let socket = UdpSocket::bind("127.0.0.1:0").map_err(failed())?;
         socket.set_nonblocking(true).map_err(failed())?;
-        socket2::SockRef::from(&socket)
-            .set_recv_buffer_size(RECEIVE_BUFFER)
-            .map_err(failed())?;
+        sys::enlarge_receive_buffer(&socket, RECEIVE_BUFFER).map_err(failed())?;
         let local = socket.local_addr().map_err(failed())?;
         Ok(Self {
             socket,

@@ -1,0 +1,99 @@
+//! A server with cameras, and those who watch.
+
+use crate::audience::{Audience, Place};
+use crate::camera::Cameras;
+use crate::error::BenchError;
+use crate::process::ProcessSample;
+use crate::rest::Rest;
+use crate::server::{Server, ServerSettings};
+use crate::swarm::Swarm;
+use crate::viewer::Opens;
+use crate::whep::WhepClient;
+
+use super::Setup;
+
+/// What a scenario works with. [`Stage::end`] takes it down in order.
+pub(crate) struct Stage {
+    pub(crate) audience: Audience,
+    /// The server's process, where it is known.
+    pub(crate) pid: Option<u32>,
+    own: Option<Own>,
+}
+
+/// What was started for this stage.
+struct Own {
+    server: Server,
+    cameras: Cameras,
+}
+
+impl Stage {
+    /// A fresh server with this many workers and cameras; or the one that runs already, whatever it has.
+    pub(crate) async fn open(
+        setup: &Setup,
+        workers: usize,
+        cameras: usize,
+    ) -> Result<Self, BenchError> {
+        let options = &setup.options;
+        let swarm = Swarm::start(options.rhythm(setup.cpus.bench))?;
+        let Some(binary) = &setup.binary else {
+            let urls = options.target.server.clone().into_iter();
+            let streams = urls.map(WhepClient::new).collect();
+            return Ok(Self {
+                audience: Audience::new(swarm, streams, options.report_interval())?,
+                pid: options.target.pid,
+                own: None,
+            });
+        };
+        let server = Server::start(&ServerSettings {
+            binary,
+            cpu: setup.cpus.server,
+            workers,
+            cameras,
+        })
+        .await?;
+        let cameras = Cameras::start(server.mqtt(), cameras).await?;
+        let streams = cameras
+            .ids()
+            .map(|id| WhepClient::new(server.whep(id)))
+            .collect();
+        Ok(Self {
+            audience: Audience::new(swarm, streams, options.report_interval())?,
+            pid: Some(server.pid()),
+            own: Some(Own { server, cameras }),
+        })
+    }
+
+    /// A look at the server, where its process is known.
+    pub(crate) fn sample(&self) -> Result<Option<ProcessSample>, BenchError> {
+        self.pid.map(ProcessSample::read).transpose()
+    }
+
+    /// Its cameras and its REST API, where it was started for this.
+    pub(crate) fn cameras(&self) -> Result<(&Cameras, Rest), BenchError> {
+        let own = self.own.as_ref().ok_or(BenchError::NeedsOwnServer {
+            scenario: "this scenario",
+        })?;
+        Ok((&own.cameras, Rest::new(own.server.rest())))
+    }
+
+    /// Has the first stream run with nobody watching: a viewer wakes the camera and leaves again, so that what is
+    /// measured next begins with the stream's own memory filled.
+    pub(crate) async fn warm_up(&mut self, setup: &Setup) -> Result<(), BenchError> {
+        let place = Place {
+            opens: Opens::UntilFirstIdr,
+            ..Place::default()
+        };
+        let (first, _) = self.audience.join(place).await?;
+        tokio::time::sleep(setup.options.settle()).await;
+        self.audience.leave(first).await
+    }
+
+    /// Takes everything down. Viewers are not seen off one by one where their server goes too.
+    pub(crate) async fn end(self) {
+        drop(self.audience);
+        if let Some(Own { server, cameras }) = self.own {
+            cameras.stop().await;
+            drop(server);
+        }
+    }
+}
