@@ -168,34 +168,44 @@ impl Ticket {
             milestones,
         )?;
         self.swarm.add(self.key, viewer)?;
-        let gone = |_| BenchError::SwarmEnded;
+        let deadline = tokio::time::Instant::now() + SEES_WITHIN;
         let seen = async {
-            let keys = has_keys.await.map_err(gone)? - start;
-            let first_packet = sees_packet.await.map_err(gone)? - start;
+            let keys = reached(has_keys, deadline, "a viewer's DTLS handshake").await?;
+            let first_packet = reached(sees_packet, deadline, "a viewer's first packet").await?;
             let first_idr = match opens {
-                true => Some(sees_idr.await.map_err(gone)? - start),
+                true => Some(reached(sees_idr, deadline, "a viewer's first IDR").await? - start),
                 false => None,
             };
             Ok::<_, BenchError>(JoinTimes {
                 answered,
-                keys,
-                first_packet,
+                keys: keys - start,
+                first_packet: first_packet - start,
                 first_idr,
             })
         };
         let times = tokio::select! {
             seen = seen => seen?,
             Ok(reason) = has_failed => return Err(BenchError::Viewer { viewer: self.key, reason }),
-            () = tokio::time::sleep(SEES_WITHIN) => {
-                let what = if opens { "a viewer's first IDR" } else { "a viewer's first packet" };
-                return Err(BenchError::Timeout { what, within: SEES_WITHIN });
-            }
         };
         let member = Member {
             key: self.key,
             session: joined.session,
         };
         Ok((member, times))
+    }
+}
+
+async fn reached(
+    milestone: oneshot::Receiver<Instant>,
+    deadline: tokio::time::Instant,
+    what: &'static str,
+) -> Result<Instant, BenchError> {
+    match tokio::time::timeout_at(deadline, milestone).await {
+        Ok(reached) => reached.map_err(|_| BenchError::SwarmEnded),
+        Err(_) => Err(BenchError::Timeout {
+            what,
+            within: SEES_WITHIN,
+        }),
     }
 }
 

@@ -48,7 +48,7 @@ async fn main() -> ExitCode {
 
 async fn run(options: Options) -> Result<(), BenchError> {
     let (json, plots) = (options.json.clone(), options.plots.clone());
-    let report = Suite::prepare(options)?.run().await;
+    let report = Suite::prepare(options)?.run().await?;
     print!("{}", report.table());
     report.write_json(&json)?;
     report.write_plots(&plots)?;

@@ -1,7 +1,9 @@
 //! CPU time and memory of a process, from /proc (proc(5)).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
 use nix::unistd::{SysconfVar, sysconf};
 
 use crate::error::BenchError;
@@ -75,8 +77,70 @@ pub(crate) fn threads(pid: u32) -> Result<Vec<(String, Duration)>, BenchError> {
     Ok(threads)
 }
 
+/// Time that a CPU has spent on anything since the machine started, that which the host took away included.
+pub(crate) fn busy(cpu: usize) -> Result<Duration, BenchError> {
+    busy_time(&format!("cpu{cpu}"))
+}
+
+fn busy_time(name: &str) -> Result<Duration, BenchError> {
+    let stat = std::fs::read_to_string("/proc/stat")
+        .map_err(BenchError::io("read what the CPUs have done"))?;
+    let ticks_per_second = positive(sysconf(SysconfVar::CLK_TCK)).unwrap_or(100);
+    let ticks = busy_ticks(&stat, name).ok_or_else(|| BenchError::Io {
+        operation: "find the CPU in /proc/stat",
+        source: std::io::ErrorKind::NotFound.into(),
+    })?;
+    Ok(Duration::from_micros(ticks * 1_000_000 / ticks_per_second))
+}
+
+/// The ticks of one CPU, or with "cpu" those of all.
+fn busy_ticks(stat: &str, name: &str) -> Option<u64> {
+    let mut fields = stat
+        .lines()
+        .map(str::split_ascii_whitespace)
+        .find_map(|mut fields| (fields.next()? == name).then_some(fields))?
+        .map_while(|field| field.parse::<u64>().ok());
+    // user, nice, system; then idle and iowait; then irq, softirq, steal. What guests have is in user already.
+    let working: u64 = fields.by_ref().take(3).sum();
+    Some(working + fields.skip(2).take(3).sum::<u64>())
+}
+
 fn positive(value: nix::Result<Option<i64>>) -> Option<u64> {
     value.ok().flatten().and_then(|value| value.try_into().ok())
+}
+
+/// What this program, and servers that it started and that have ended, have used so far, and the machine in all.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Usage {
+    at: Instant,
+    all: Duration,
+    own: Duration,
+}
+
+impl Usage {
+    /// Now.
+    pub(crate) fn now() -> Result<Self, BenchError> {
+        let used = |who| {
+            let usage = getrusage(who).map_err(BenchError::sys("read what was used so far"))?;
+            let [user, system] = [usage.user_time(), usage.system_time()];
+            let micros = user.num_microseconds() + system.num_microseconds();
+            Ok::<_, BenchError>(Duration::from_micros(u64::try_from(micros).unwrap_or(0)))
+        };
+        Ok(Self {
+            own: used(UsageWho::RUSAGE_SELF)? + used(UsageWho::RUSAGE_CHILDREN)?,
+            all: busy_time("cpu")?,
+            at: Instant::now(),
+        })
+    }
+
+    /// What others have used since then, in percent of one CPU.
+    pub(crate) fn others_percent(&self) -> Result<f64, BenchError> {
+        let now = Self::now()?;
+        let seconds = |later: Duration, earlier| later.saturating_sub(earlier).as_secs_f64();
+        let others = seconds(now.all, self.all) - seconds(now.own, self.own);
+        // One counts in steps; a little less than nothing is nothing.
+        Ok(others.max(0.0) * 100.0 / (now.at - self.at).as_secs_f64())
+    }
 }
 
 #[cfg(test)]
@@ -94,6 +158,14 @@ mod tests {
     }
 
     #[test]
+    fn everything_but_waiting_is_busy() {
+        let stat = "cpu  9 9 9 9 9 9 9 9 9 9\ncpu0 9 9 9 9 9 9 9 9 9 9\ncpu1 1 2 4 800 900 8 16 32 64 128\n";
+        assert_eq!(busy_ticks(stat, "cpu1"), Some(63));
+        assert_eq!(busy_ticks(stat, "cpu2"), None);
+        assert!(busy(0).unwrap() > Duration::ZERO);
+    }
+
+    #[test]
     fn reads_threads_by_name() {
         let (stop, stopped) = std::sync::mpsc::channel::<()>();
         let thread = std::thread::Builder::new()
@@ -101,13 +173,13 @@ mod tests {
             .spawn(move || stopped.recv())
             .unwrap();
         // The name is set by the new thread itself, before it runs what it was given.
-        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(10);
         loop {
             let threads = threads(std::process::id()).unwrap();
             if threads.iter().any(|(name, _)| name == "a (named) one") {
                 break;
             }
-            assert!(std::time::Instant::now() < deadline, "{threads:?}");
+            assert!(Instant::now() < deadline, "{threads:?}");
             std::thread::yield_now();
         }
         drop(stop);

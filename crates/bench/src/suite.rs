@@ -4,6 +4,7 @@ use crate::affinity;
 use crate::binary;
 use crate::error::{BenchError, describe};
 use crate::options::Options;
+use crate::process::Usage;
 use crate::report::{Machine, Part, Report};
 use crate::scenario::{Scenario, Setup};
 use crate::sys;
@@ -54,18 +55,23 @@ impl Suite {
     }
 
     /// Measures everything. What fails is a row of its own and keeps nothing else from being measured.
-    pub(crate) async fn run(&self) -> Report {
+    pub(crate) async fn run(&self) -> Result<Report, BenchError> {
         let mut parts = Vec::new();
         for scenario in &self.scenarios {
             let name = scenario.name();
             eprintln!("{name} …");
+            let before = Usage::now()?;
             let part = scenario.run(&self.setup).await;
-            parts.push(part.unwrap_or_else(|error| Part::failed(name, describe(&error))));
+            let part = part.unwrap_or_else(|error| Part::failed(name, describe(&error)));
+            parts.push(Part {
+                others_percent: before.others_percent()?,
+                ..part
+            });
         }
-        Report {
+        Ok(Report {
             machine: Machine::describe(self.setup.cores, self.setup.cpus),
             options: format!("{:?}", self.setup.options),
             parts,
-        }
+        })
     }
 }

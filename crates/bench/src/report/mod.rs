@@ -13,6 +13,9 @@ use crate::error::BenchError;
 pub(crate) use machine::Machine;
 pub(crate) use part::{Part, Row};
 
+/// With so much of a CPU taken by others a measurement says little.
+const DISTURBED_PERCENT: f64 = 10.0;
+
 /// Everything of one run.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Report {
@@ -66,10 +69,21 @@ impl Report {
                 verdict.to_owned(),
             ]);
         }
+        let mut notes = String::new();
+        for part in &self.parts {
+            if part.others_percent >= DISTURBED_PERCENT {
+                // Writing to a string cannot fail.
+                let _ = writeln!(
+                    notes,
+                    "{}: something else took {:.0} % of a CPU meanwhile; measure again when the machine is quiet",
+                    part.scenario, part.others_percent
+                );
+            }
+        }
         let place = |cpu: Option<usize>| cpu.map_or("any".to_owned(), |cpu| cpu.to_string());
         let machine = &self.machine;
         format!(
-            "{}, {} cores, Linux {}; server on CPU {}, viewers and cameras on CPU {}\n\n{}",
+            "{}, {} cores, Linux {}; server on CPU {}, viewers and cameras on CPU {}\n\n{}{notes}",
             machine.cpu,
             machine.cores,
             machine.kernel,

@@ -12,6 +12,9 @@ pub(crate) struct Part {
     pub(crate) rows: Vec<Row>,
     /// CPU seconds per million packets of the way that all others are compared with, if this part measured it.
     pub(crate) floor: Option<f64>,
+    /// What others had of this machine's CPUs meanwhile, in percent of one of them: interrupts, the kernel's threads,
+    /// other programs, what the host took away.
+    pub(crate) others_percent: f64,
     /// Why it could not be measured, if so.
     pub(crate) failure: Option<String>,
     /// All that was measured.
@@ -48,6 +51,7 @@ impl Part {
             scenario,
             rows,
             floor: None,
+            others_percent: 0.0,
             failure: None,
             detail,
             plots: Vec::new(),
@@ -66,6 +70,7 @@ impl Part {
             scenario,
             rows: vec![row],
             floor: None,
+            others_percent: 0.0,
             failure: Some(reason),
             detail: serde_json::Value::Null,
             plots: Vec::new(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::audience::spread;
-use crate::error::BenchError;
+use crate::error::{BenchError, describe as describe_error};
 use crate::report::plot::{Line, Plot};
 use crate::report::{Part, Row};
 
@@ -13,6 +13,9 @@ use super::window::{self, Window};
 use super::{Setup, Stage};
 
 const STEP: usize = 500;
+/// The step where the core is nearly full, so that the end is found more exactly.
+const SMALL_STEP: usize = 250;
+const NEARLY_FULL_PERCENT: f64 = 75.0;
 /// No further, whatever the server can do.
 const MOST: usize = 6000;
 const TARGET: usize = 2000;
@@ -27,6 +30,7 @@ const FULL_PERCENT: f64 = 97.0;
 enum End {
     Loss,
     ServerFull,
+    JoinsFail,
     BenchFull,
     MostViewers,
 }
@@ -47,19 +51,23 @@ pub(crate) async fn run(setup: &Setup) -> Result<Part, BenchError> {
     stage.warm_up(setup).await?;
     let mut steps: Vec<Window> = Vec::new();
     let end = loop {
-        let portion = steps.len() * STEP + STEP;
-        // The same share of each portion decrypts and notes times, so that all are represented.
-        let portions = MOST / STEP;
-        let sample = (options.load.sample / portions).max(1);
-        let timed = (options.load.timed / portions).max(1);
-        stage
-            .audience
-            .join_many(spread(STEP, sample, timed))
-            .await?;
+        let nearly_full = steps
+            .last()
+            .and_then(|step| step.server)
+            .is_some_and(|server| server.cpu_percent >= NEARLY_FULL_PERCENT);
+        let step = if nearly_full { SMALL_STEP } else { STEP };
+        // The same share of each step decrypts and notes times, so that all are represented.
+        let share = |of_all: usize| (of_all * step / TARGET).max(1);
+        let places = spread(step, share(options.load.sample), share(options.load.timed));
+        let joined = stage.audience.join_many(places).await;
+        if let Err(error) = joined {
+            eprintln!("capacity: no further viewers: {}", describe_error(&error));
+            break End::JoinsFail;
+        }
         tokio::time::sleep(options.settle()).await;
         let window = window::measure(&stage, options.at_most_quick(MEASURED)).await?;
         eprintln!("capacity: {}", describe(&window));
-        let end = end_of(&window, portion);
+        let end = end_of(&window);
         steps.push(window);
         if let Some(end) = end {
             break end;
@@ -81,7 +89,7 @@ pub(crate) async fn run(setup: &Setup) -> Result<Part, BenchError> {
     Ok(part)
 }
 
-fn end_of(window: &Window, viewers: usize) -> Option<End> {
+fn end_of(window: &Window) -> Option<End> {
     let server_percent = window.server.map_or(0.0, |server| server.cpu_percent);
     if window.traffic.server_lost_percent >= LOSS_PERCENT {
         Some(End::Loss)
@@ -89,7 +97,7 @@ fn end_of(window: &Window, viewers: usize) -> Option<End> {
         Some(End::ServerFull)
     } else if window.bench_cpu_percent >= FULL_PERCENT {
         Some(End::BenchFull)
-    } else if viewers >= MOST {
+    } else if window.viewers >= MOST {
         Some(End::MostViewers)
     } else {
         None
@@ -117,6 +125,7 @@ impl Capacity {
         let end = match self.end {
             End::Loss => "then it loses packets",
             End::ServerFull => "then its core is full",
+            End::JoinsFail => "then joins fail",
             End::BenchFull => "then the core of the viewers is full",
             End::MostViewers => "no more were tried",
         };

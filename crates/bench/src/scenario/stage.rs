@@ -17,6 +17,8 @@ pub(crate) struct Stage {
     pub(crate) audience: Audience,
     /// The server's process, where it is known.
     pub(crate) pid: Option<u32>,
+    /// The CPU that it has for itself, if so.
+    pub(crate) server_cpu: Option<usize>,
     own: Option<Own>,
 }
 
@@ -41,6 +43,7 @@ impl Stage {
             return Ok(Self {
                 audience: Audience::new(swarm, streams, options.report_interval())?,
                 pid: options.target.pid,
+                server_cpu: None,
                 own: None,
             });
         };
@@ -59,6 +62,7 @@ impl Stage {
         Ok(Self {
             audience: Audience::new(swarm, streams, options.report_interval())?,
             pid: Some(server.pid()),
+            server_cpu: setup.cpus.server,
             own: Some(Own { server, cameras }),
         })
     }

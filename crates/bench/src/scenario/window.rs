@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::distribution::Distribution;
 use crate::error::BenchError;
-use crate::process::ProcessSample;
+use crate::process::{self, ProcessSample};
 use crate::swarm::Census;
 use crate::viewer::{Delays, ViewerCounts};
 
@@ -23,6 +23,9 @@ pub(crate) struct Window {
     pub(crate) server: Option<ServerCost>,
     /// CPU of this program, viewers and cameras together.
     pub(crate) bench_cpu_percent: f64,
+    /// What others had of the server's own CPU, where it has one: interrupts, the kernel's threads, other programs, and
+    /// what the host took away.
+    pub(crate) others_percent: Option<f64>,
 }
 
 /// RTP that reached viewers.
@@ -79,6 +82,8 @@ struct Look {
     census: Census,
     server: Option<ProcessSample>,
     bench: ProcessSample,
+    /// Time for which the server's CPU was busy, where it has one of its own.
+    busy: Option<Duration>,
 }
 
 impl Look {
@@ -87,6 +92,7 @@ impl Look {
             census: stage.audience.count().await?,
             server: stage.sample()?,
             bench: ProcessSample::read(std::process::id())?,
+            busy: stage.server_cpu.map(process::busy).transpose()?,
             at: Instant::now(),
         })
     }
@@ -103,6 +109,12 @@ pub(crate) async fn measure(stage: &Stage, length: Duration) -> Result<Window, B
         .server
         .zip(after.server)
         .map(|(before, after)| cost(&before, &after, traffic.packets, elapsed));
+    let busy = before.busy.zip(after.busy);
+    let others = busy.zip(server).map(|((before, after), server)| {
+        let busy = after.saturating_sub(before).as_secs_f64();
+        // Both count in steps; a little less than nothing is nothing.
+        (busy - server.cpu_seconds).max(0.0) * 100.0 / elapsed.as_secs_f64()
+    });
     let bench = after.bench.cpu().saturating_sub(before.bench.cpu());
     Ok(Window {
         viewers: after.census.counts.len(),
@@ -114,6 +126,7 @@ pub(crate) async fn measure(stage: &Stage, length: Duration) -> Result<Window, B
         },
         latency: latency(&after.census.delays),
         server,
+        others_percent: others,
         bench_cpu_percent: bench.as_secs_f64() * 100.0 / elapsed.as_secs_f64(),
     })
 }
