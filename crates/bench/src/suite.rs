@@ -63,8 +63,9 @@ impl Suite {
             let before = Usage::now()?;
             let part = scenario.run(&self.setup).await;
             let part = part.unwrap_or_else(|error| Part::failed(name, describe(&error)));
+            let others = before.others_percent()?;
             parts.push(Part {
-                others_percent: before.others_percent()?,
+                others_percent: self.setup.binary.is_some().then_some(others),
                 ..part
             });
         }

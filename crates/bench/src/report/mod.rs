@@ -71,12 +71,14 @@ impl Report {
         }
         let mut notes = String::new();
         for part in &self.parts {
-            if part.others_percent >= DISTURBED_PERCENT {
+            if let Some(others) = part.others_percent
+                && others >= DISTURBED_PERCENT
+            {
                 // Writing to a string cannot fail.
                 let _ = writeln!(
                     notes,
-                    "{}: something else took {:.0} % of a CPU meanwhile; measure again when the machine is quiet",
-                    part.scenario, part.others_percent
+                    "{}: something else took {others:.0} % of a CPU meanwhile; measure again when the machine is quiet",
+                    part.scenario
                 );
             }
         }

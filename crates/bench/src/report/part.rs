@@ -13,8 +13,8 @@ pub(crate) struct Part {
     /// CPU seconds per million packets of the way that all others are compared with, if this part measured it.
     pub(crate) floor: Option<f64>,
     /// What others had of this machine's CPUs meanwhile, in percent of one of them: interrupts, the kernel's threads,
-    /// other programs, what the host took away.
-    pub(crate) others_percent: f64,
+    /// other programs, what the host took away. Not known where the server was not started for this.
+    pub(crate) others_percent: Option<f64>,
     /// Why it could not be measured, if so.
     pub(crate) failure: Option<String>,
     /// All that was measured.
@@ -51,7 +51,7 @@ impl Part {
             scenario,
             rows,
             floor: None,
-            others_percent: 0.0,
+            others_percent: None,
             failure: None,
             detail,
             plots: Vec::new(),
@@ -70,7 +70,7 @@ impl Part {
             scenario,
             rows: vec![row],
             floor: None,
-            others_percent: 0.0,
+            others_percent: None,
             failure: Some(reason),
             detail: serde_json::Value::Null,
             plots: Vec::new(),
