@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::error::BenchError;
+use crate::mending::Invitation;
 use crate::swarm::{Census, Swarm, ViewerKey};
 use crate::viewer::{Habits, Identity, LightViewer, Milestones, Opens, Seat};
 use crate::whep::WhepClient;
@@ -112,6 +113,19 @@ impl Audience {
     /// Counts everybody.
     pub(crate) async fn count(&self) -> Result<Census, BenchError> {
         self.swarm.count().await
+    }
+
+    /// Has the server let somebody in who is not of the swarm.
+    pub(crate) async fn invite(&self, stream: usize) -> Result<Invitation, BenchError> {
+        let seat = Seat::take()?;
+        let joined = self.streams[stream]
+            .join(seat.offer(&self.identity))
+            .await?;
+        Ok(Invitation {
+            seat,
+            answer: joined.answer,
+            identity: self.identity.clone(),
+        })
     }
 
     /// A viewer's join, to be made when it is time.

@@ -51,6 +51,14 @@ impl Cameras {
         self.simulator.cameras().iter().map(CameraHandle::id)
     }
 
+    /// How the `index`th does; refreshed five times a second.
+    pub(crate) fn state(&self, index: usize) -> Result<CameraState, BenchError> {
+        let camera = self.simulator.cameras().get(index);
+        camera
+            .map(CameraHandle::state)
+            .ok_or_else(|| BenchError::Camera("it is not there".into()))
+    }
+
     /// RTP packets that all of them have sent in their latest streams; refreshed five times a second.
     pub(crate) fn sent_packets(&self) -> u64 {
         let cameras = self.simulator.cameras().iter();

@@ -10,14 +10,17 @@
 
 mod affinity;
 mod audience;
+mod background;
 mod binary;
 mod camera;
 mod distribution;
 mod error;
 mod floor;
 mod histogram;
+mod mending;
 mod options;
 mod process;
+mod relay;
 mod report;
 mod rest;
 mod scenario;

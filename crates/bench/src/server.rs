@@ -33,6 +33,9 @@ pub(crate) struct ServerSettings<'a> {
     pub(crate) cpu: Option<usize>,
     pub(crate) workers: usize,
     pub(crate) cameras: usize,
+    /// The address that viewers and cameras are told. Cameras are heard at 127.0.0.1 all the same: where this is
+    /// another one, a relay stands between.
+    pub(crate) advertised: Ipv4Addr,
 }
 
 /// A server started for this run. It is stopped, and its directory removed, when this is dropped.
@@ -41,6 +44,7 @@ pub(crate) struct Server {
     directory: TempDir,
     http: SocketAddr,
     mqtt: SocketAddr,
+    ingest: RangeInclusive<u16>,
 }
 
 /// The ports that a server gets.
@@ -59,7 +63,7 @@ impl Server {
             .map_err(BenchError::io("make a directory for the server"))?;
         let ports = Ports::find(settings)?;
         let config = directory.path().join("apiary.toml");
-        std::fs::write(&config, ports.config(directory.path(), settings.workers))
+        std::fs::write(&config, ports.config(directory.path(), settings))
             .map_err(BenchError::io("write the server's configuration"))?;
         let log = File::create(directory.path().join(LOG_NAME))
             .map_err(BenchError::io("create the server's log"))?;
@@ -78,6 +82,7 @@ impl Server {
             directory,
             http: loopback(ports.http),
             mqtt: loopback(ports.mqtt),
+            ingest: ports.ingest,
         };
         server.wait_until_ready().await?;
         Ok(server)
@@ -91,6 +96,11 @@ impl Server {
     /// The URL of its REST API.
     pub(crate) fn rest(&self) -> String {
         format!("http://{}", self.http)
+    }
+
+    /// Where it hears cameras on 127.0.0.1.
+    pub(crate) fn ingest_ports(&self) -> RangeInclusive<u16> {
+        self.ingest.clone()
     }
 
     /// Its embedded broker.
@@ -177,16 +187,21 @@ impl Ports {
         })
     }
 
-    fn config(&self, directory: &Path, workers: usize) -> String {
+    fn config(&self, directory: &Path, settings: &ServerSettings<'_>) -> String {
+        let ServerSettings {
+            workers,
+            advertised,
+            ..
+        } = settings;
         let data = directory.join("data");
         let (ingest, ingest_end) = self.ingest.clone().into_inner();
         format!(
             "[http]\nlisten = [\"127.0.0.1:{}\"]\n\
              [signaling]\nlisten = [\"127.0.0.1:{}\"]\n\
              [mqtt]\nbroker = \"embedded\"\nlisten = \"127.0.0.1:{}\"\n\
-             [network]\nlocal_ip = \"127.0.0.1\"\n\
-             [media]\nudp_port = {}\nworkers = {workers}\n\
-             [ingest]\nports = \"{ingest}-{ingest_end}\"\n\
+             [network]\nlocal_ip = \"{advertised}\"\n\
+             [media]\nbind = \"{advertised}\"\nudp_port = {}\nworkers = {workers}\n\
+             [ingest]\nbind = \"127.0.0.1\"\nports = \"{ingest}-{ingest_end}\"\n\
              [data]\ndir = {:?}\n\
              [log]\nlevel = \"warn\"\n",
             self.http, self.signaling, self.mqtt, self.media, data
@@ -227,6 +242,7 @@ mod tests {
             cpu: None,
             workers: 2,
             cameras: 200,
+            advertised: Ipv4Addr::LOCALHOST,
         })
         .unwrap();
         let mut all = [ports.http, ports.signaling, ports.mqtt];

@@ -5,6 +5,7 @@ mod capacity;
 mod floor;
 mod ingest;
 mod joins;
+mod loss;
 mod stage;
 mod steady;
 mod storm;
@@ -41,6 +42,8 @@ pub(crate) enum Scenario {
     Storm,
     /// Two workers against one.
     Workers,
+    /// Paths that lose packets, to viewers and from the camera.
+    Loss,
 }
 
 /// What all scenarios are given.
@@ -66,6 +69,7 @@ impl Scenario {
             Self::Joins => "joins",
             Self::Storm => "storm",
             Self::Workers => "workers",
+            Self::Loss => "loss",
         }
     }
 
@@ -74,6 +78,7 @@ impl Scenario {
         match self {
             Self::Floor | Self::Steady | Self::Joins => true,
             Self::Streams | Self::Ingest | Self::Capacity | Self::Storm | Self::Workers => false,
+            Self::Loss => false,
         }
     }
 
@@ -93,6 +98,7 @@ impl Scenario {
             Self::Joins => joins::run(setup).await,
             Self::Storm => storm::run(setup).await,
             Self::Workers => workers::run(setup).await,
+            Self::Loss => loss::run(setup).await,
         }
     }
 }

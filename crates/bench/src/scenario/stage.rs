@@ -1,9 +1,12 @@
 //! A server with cameras, and those who watch.
 
+use std::net::Ipv4Addr;
+
 use crate::audience::{Audience, Place};
 use crate::camera::Cameras;
 use crate::error::BenchError;
 use crate::process::ProcessSample;
+use crate::relay::{Lane, Path, Relay};
 use crate::rest::Rest;
 use crate::server::{Server, ServerSettings};
 use crate::swarm::Swarm;
@@ -11,6 +14,13 @@ use crate::viewer::Opens;
 use crate::whep::WhepClient;
 
 use super::Setup;
+
+/// Where cameras are told to send when a relay stands before the server, and where the server sees them come from.
+const RELAY_FRONT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+const RELAY_BACK: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
+const NEEDS_OWN_SERVER: BenchError = BenchError::NeedsOwnServer {
+    scenario: "this scenario",
+};
 
 /// What a scenario works with. [`Stage::end`] takes it down in order.
 pub(crate) struct Stage {
@@ -52,15 +62,53 @@ impl Stage {
             cpu: setup.cpus.server,
             workers,
             cameras,
+            advertised: Ipv4Addr::LOCALHOST,
         })
         .await?;
+        Self::with(server, cameras, swarm, setup).await
+    }
+
+    /// A fresh server with one camera, whose packets and the RTCP for it go through a relay.
+    pub(crate) async fn open_behind_relay(
+        setup: &Setup,
+        path: Path,
+        seed: u64,
+    ) -> Result<(Self, Relay), BenchError> {
+        let options = &setup.options;
+        let swarm = Swarm::start(options.rhythm(setup.cpus.bench))?;
+        let binary = setup.binary.as_deref().ok_or(NEEDS_OWN_SERVER)?;
+        let server = Server::start(&ServerSettings {
+            binary,
+            cpu: setup.cpus.server,
+            workers: options.load.workers,
+            cameras: 1,
+            advertised: RELAY_FRONT,
+        })
+        .await?;
+        let lanes = Lane::of_camera(
+            RELAY_FRONT.into(),
+            RELAY_BACK.into(),
+            Ipv4Addr::LOCALHOST.into(),
+            server.ingest_ports(),
+        );
+        let relay = Relay::start(&lanes, path, seed, setup.cpus.bench)?;
+        let stage = Self::with(server, 1, swarm, setup).await?;
+        Ok((stage, relay))
+    }
+
+    async fn with(
+        server: Server,
+        cameras: usize,
+        swarm: Swarm,
+        setup: &Setup,
+    ) -> Result<Self, BenchError> {
         let cameras = Cameras::start(server.mqtt(), cameras).await?;
         let streams = cameras
             .ids()
             .map(|id| WhepClient::new(server.whep(id)))
             .collect();
         Ok(Self {
-            audience: Audience::new(swarm, streams, options.report_interval())?,
+            audience: Audience::new(swarm, streams, setup.options.report_interval())?,
             pid: Some(server.pid()),
             server_cpu: setup.cpus.server,
             own: Some(Own { server, cameras }),
@@ -74,9 +122,7 @@ impl Stage {
 
     /// Its cameras and its REST API, where it was started for this.
     pub(crate) fn cameras(&self) -> Result<(&Cameras, Rest), BenchError> {
-        let own = self.own.as_ref().ok_or(BenchError::NeedsOwnServer {
-            scenario: "this scenario",
-        })?;
+        let own = self.own.as_ref().ok_or(NEEDS_OWN_SERVER)?;
         Ok((&own.cameras, Rest::new(own.server.rest())))
     }
 

@@ -2,10 +2,15 @@
 //! Those of the sample open everything as well. Sockets are read elsewhere, many at a time.
 
 mod gaps;
+pub(crate) mod guest;
 mod header;
 mod latency;
+mod ledger;
+pub(crate) mod mender;
+mod nack;
 mod offer;
 mod picture;
+mod reorder;
 mod reporter;
 mod srtp;
 mod tracks;

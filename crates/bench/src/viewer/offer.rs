@@ -1,6 +1,6 @@
 //! What a viewer offers over WHEP, and what it reads from the answer.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use apiary_wire::sdp::{Document, Fingerprint, MediaKind, MediaSection};
 use is::IceCreds;
@@ -80,6 +80,33 @@ pub(crate) struct Answer {
     /// Values of `a=candidate`.
     pub(crate) candidates: Vec<String>,
     pub(crate) video_payload_type: u8,
+    /// How the picture's packets are sent again, where that was agreed on.
+    pub(crate) rtx: Option<RtxSource>,
+}
+
+/// A retransmission stream (RFC 4588) and the one that it repeats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RtxSource {
+    pub(crate) payload_type: u8,
+    pub(crate) ssrc: u32,
+    pub(crate) original_ssrc: u32,
+}
+
+impl RtxSource {
+    fn find(video: &MediaSection) -> Option<Self> {
+        let map = video.rtpmaps().find(|map| map.is("rtx"))?;
+        // RFC 5576 §4.2: the original first, then what repeats it.
+        let mut pair = video
+            .attributes("ssrc-group")
+            .find_map(|group| group.strip_prefix("FID "))?
+            .split_ascii_whitespace()
+            .map(str::parse);
+        Some(Self {
+            payload_type: map.payload_type.get(),
+            original_ssrc: pair.next()?.ok()?,
+            ssrc: pair.next()?.ok()?,
+        })
+    }
 }
 
 impl Answer {
@@ -116,7 +143,29 @@ impl Answer {
                 .map(str::to_owned)
                 .collect(),
             video_payload_type: payload_type.get(),
+            rtx: RtxSource::find(video),
         })
+    }
+}
+
+impl Answer {
+    /// The same with one candidate only, as if the server were there.
+    pub(crate) fn through(mut self, address: SocketAddr) -> Self {
+        let (ip, port) = (address.ip(), address.port());
+        self.candidates = vec![format!("1 1 udp 2130706431 {ip} {port} typ host")];
+        self
+    }
+
+    /// Where its first UDP candidate on loopback is.
+    pub(crate) fn server(&self) -> Result<SocketAddr, BenchError> {
+        let address = self.candidates.iter().find_map(|candidate| {
+            let mut fields = candidate.split_ascii_whitespace().skip(2);
+            let is_udp = fields.next()?.eq_ignore_ascii_case("udp");
+            let ip: IpAddr = fields.nth(1)?.parse().ok()?;
+            let port = fields.next()?.parse().ok()?;
+            (is_udp && ip.is_loopback()).then_some(SocketAddr::new(ip, port))
+        });
+        address.ok_or_else(|| missing("candidate on loopback"))
     }
 }
 
@@ -141,6 +190,24 @@ mod tests {
         assert_eq!(answer.video_payload_type, H264);
         assert_eq!(answer.fingerprint.bytes, [0xab, 0xcd]);
         assert_eq!(answer.candidates.len(), 2);
+        assert_eq!(answer.server().ok(), "127.0.0.1:4000".parse().ok());
+        assert_eq!(answer.rtx, None);
+        let relay = "127.0.0.1:5000".parse().unwrap();
+        assert_eq!(answer.through(relay).server().unwrap(), relay);
         assert!(Answer::parse("v=0\r\n").is_err());
+    }
+
+    #[test]
+    fn the_retransmission_stream_is_found() {
+        let text = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n\
+            m=video 9 UDP/TLS/RTP/SAVPF 102 103\r\na=rtpmap:102 H264/90000\r\na=rtpmap:103 rtx/90000\r\n\
+            a=fmtp:103 apt=102\r\na=ssrc:7 cname:a\r\na=ssrc:8 cname:a\r\na=ssrc-group:FID 7 8\r\n";
+        let document = Document::parse(text).unwrap();
+        let expected = RtxSource {
+            payload_type: 103,
+            ssrc: 8,
+            original_ssrc: 7,
+        };
+        assert_eq!(RtxSource::find(&document.media()[0]), Some(expected));
     }
 }
