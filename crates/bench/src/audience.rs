@@ -128,6 +128,16 @@ impl Audience {
         })
     }
 
+    /// A client for one stream.
+    pub(crate) fn whep(&self, stream: usize) -> WhepClient {
+        self.streams[stream].clone()
+    }
+
+    /// What viewers show in DTLS.
+    pub(crate) fn identity(&self) -> Identity {
+        self.identity.clone()
+    }
+
     /// A viewer's join, to be made when it is time.
     pub(crate) fn ticket(&mut self, place: Place) -> Ticket {
         let key = self.next_key;

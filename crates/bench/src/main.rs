@@ -9,6 +9,7 @@
 )]
 
 mod affinity;
+mod attack;
 mod audience;
 mod background;
 mod binary;

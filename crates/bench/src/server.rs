@@ -98,6 +98,11 @@ impl Server {
         format!("http://{}", self.http)
     }
 
+    /// The URL of its signaling.
+    pub(crate) fn signaling(&self) -> String {
+        format!("ws://{}/ws", self.http)
+    }
+
     /// Where it hears cameras on 127.0.0.1.
     pub(crate) fn ingest_ports(&self) -> RangeInclusive<u16> {
         self.ingest.clone()

@@ -1,7 +1,10 @@
 //! What is done to a server, one file each. A scenario opens a [`Stage`] as it needs it, measures, and returns its
 //! [`Part`] of the report.
 
+mod attacks;
 mod capacity;
+mod crowd;
+mod fairness;
 mod floor;
 mod ingest;
 mod joins;
@@ -42,6 +45,10 @@ pub(crate) enum Scenario {
     Storm,
     /// Two workers against one.
     Workers,
+    /// One viewer that behaves badly among many.
+    Fairness,
+    /// Attacks while many watch.
+    Attacks,
     /// Paths that lose packets, to viewers and from the camera.
     Loss,
 }
@@ -69,6 +76,8 @@ impl Scenario {
             Self::Joins => "joins",
             Self::Storm => "storm",
             Self::Workers => "workers",
+            Self::Fairness => "fairness",
+            Self::Attacks => "attacks",
             Self::Loss => "loss",
         }
     }
@@ -78,7 +87,7 @@ impl Scenario {
         match self {
             Self::Floor | Self::Steady | Self::Joins => true,
             Self::Streams | Self::Ingest | Self::Capacity | Self::Storm | Self::Workers => false,
-            Self::Loss => false,
+            Self::Fairness | Self::Attacks | Self::Loss => false,
         }
     }
 
@@ -98,6 +107,8 @@ impl Scenario {
             Self::Joins => joins::run(setup).await,
             Self::Storm => storm::run(setup).await,
             Self::Workers => workers::run(setup).await,
+            Self::Fairness => fairness::run(setup).await,
+            Self::Attacks => attacks::run(setup).await,
             Self::Loss => loss::run(setup).await,
         }
     }

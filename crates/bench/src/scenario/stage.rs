@@ -126,6 +126,12 @@ impl Stage {
         Ok((&own.cameras, Rest::new(own.server.rest())))
     }
 
+    /// The URL of its signaling, where it was started for this.
+    pub(crate) fn signaling(&self) -> Result<String, BenchError> {
+        let own = self.own.as_ref().ok_or(NEEDS_OWN_SERVER)?;
+        Ok(own.server.signaling())
+    }
+
     /// Has the first stream run with nobody watching: a viewer wakes the camera and leaves again, so that what is
     /// measured next begins with the stream's own memory filled.
     pub(crate) async fn warm_up(&mut self, setup: &Setup) -> Result<(), BenchError> {

@@ -77,6 +77,11 @@ impl Guest {
         Ssrc(u32::from(self.transport.local().port()))
     }
 
+    /// Its socket.
+    pub(crate) fn socket(&self) -> &UdpSocket {
+        self.transport.socket()
+    }
+
     /// What opens the packets it receives.
     pub(crate) fn opener(&mut self) -> &mut SrtpOpener {
         &mut self.opener
@@ -102,6 +107,11 @@ impl Guest {
         if self.sealer.seal(&mut compound).is_some() {
             self.transport.send(&compound);
         }
+    }
+
+    /// Sends octets as they are.
+    pub(crate) fn send_raw(&self, datagram: &[u8]) {
+        self.transport.send(datagram);
     }
 
     /// Says goodbye.

@@ -27,7 +27,7 @@ use tokio::sync::oneshot;
 use crate::error::BenchError;
 use crate::sys;
 
-use header::ClearHeader;
+pub(crate) use header::ClearHeader;
 pub(crate) use latency::{Delays, Sighting, Sightings};
 pub(crate) use offer::Answer;
 use picture::{Pictures, Progress};

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use apiary_wire::Ssrc;
 use apiary_wire::sdp::{Document, Fingerprint, MediaKind, MediaSection};
 use is::IceCreds;
 
@@ -156,6 +157,12 @@ impl Answer {
         self
     }
 
+    /// The SSRC of the picture; it is named only together with its retransmissions.
+    pub(crate) fn video_ssrc(&self) -> Result<Ssrc, BenchError> {
+        let rtx = self.rtx.ok_or_else(|| missing("retransmissions"))?;
+        Ok(Ssrc(rtx.original_ssrc))
+    }
+
     /// Where its first UDP candidate on loopback is.
     pub(crate) fn server(&self) -> Result<SocketAddr, BenchError> {
         let address = self.candidates.iter().find_map(|candidate| {
@@ -191,6 +198,7 @@ mod tests {
         assert_eq!(answer.fingerprint.bytes, [0xab, 0xcd]);
         assert_eq!(answer.candidates.len(), 2);
         assert_eq!(answer.server().ok(), "127.0.0.1:4000".parse().ok());
+        assert!(answer.video_ssrc().is_err());
         assert_eq!(answer.rtx, None);
         let relay = "127.0.0.1:5000".parse().unwrap();
         assert_eq!(answer.through(relay).server().unwrap(), relay);
