@@ -6,6 +6,7 @@
 
 mod clocks;
 mod commands;
+mod from_viewers;
 mod handout;
 mod message;
 mod ports;

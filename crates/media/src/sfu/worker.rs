@@ -8,15 +8,14 @@ use std::collections::HashMap;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
-use apiary_core::ingest::{IngestEvent, TrackKind, ViewerReport};
-use apiary_core::viewer::session::{SessionEnd, SessionEvent};
+use apiary_core::ingest::{IngestEvent, TrackKind};
 use apiary_wire::demux::{Protocol, classify};
 use apiary_wire::id::{CameraId, ViewerId};
 use apiary_wire::units::NtpTime;
-use is::stun::StunMessage;
 
+use super::from_viewers::Attention;
 use super::message::{Mailbox, Message};
 use super::shared::Shared;
 use super::slots::Slots;
@@ -24,18 +23,15 @@ use super::stream::{Role, Stream};
 use super::timers::Timer;
 use super::viewer::{ReportScratch, Viewer};
 use super::wheel::TimerWheel;
-use crate::engine::{EngineEvent, ViewerGoneReason};
+use crate::engine::EngineEvent;
 use crate::sys::{Poller, ReceiveBatch, SendBatch};
 
 /// Poll tokens: the mailbox, the viewers' socket, then four for each stream's place.
 const MAILBOX_TOKEN: u64 = 0;
-const VIEWERS_TOKEN: u64 = 1;
+pub(super) const VIEWERS_TOKEN: u64 = 1;
 const FIRST_INGEST_TOKEN: u64 = 2;
 const SOCKETS_PER_STREAM: u64 = 4;
 
-/// The viewers' socket is left alone for this long after a read that brought only reports: many viewers' RTCP is then
-/// read at once, instead of waking the worker for each datagram.
-const REST: Duration = Duration::from_millis(3);
 /// Reads of one socket in a row, so that a flood at one does not starve the others (h29).
 const READS_PER_TURN: usize = 4;
 /// Messages taken from the mailbox before packets have their turn again.
@@ -74,26 +70,7 @@ pub(super) struct Worker<'a> {
     pub(super) fired: Vec<Timer>,
     /// Places of streams that got packets in this turn.
     dirty: Vec<usize>,
-    viewers_socket: Attention,
-}
-
-/// Whether the worker hears of what comes to its viewers' socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Attention {
-    /// The poller will tell.
-    Awaited,
-    /// It is read again at this time.
-    ReadAt(Instant),
-}
-
-/// What a read of the viewers' socket brought, the most urgent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Urgency {
-    Nothing,
-    /// Reports and consent checks of those who watch.
-    Reports,
-    /// A viewer is connecting, and each of its steps waits for the last one.
-    Handshake,
+    pub(super) viewers_socket: Attention,
 }
 
 /// How datagrams find their viewer.
@@ -186,194 +163,6 @@ impl<'a> Worker<'a> {
         }
         self.post.own_waker.wake(); // there may be more
         false
-    }
-
-    // ---- viewers' socket
-
-    /// Reads the viewers' socket, if its time has come.
-    fn attend_to_viewers(
-        &mut self,
-        now: Instant,
-        received: &mut ReceiveBatch,
-    ) -> std::io::Result<()> {
-        match self.viewers_socket {
-            Attention::ReadAt(at) if now >= at => {}
-            Attention::ReadAt(_) | Attention::Awaited => return Ok(()),
-        }
-        let urgency = self.read_viewers(now, received);
-        self.viewers_socket = if !received.is_exhausted() {
-            Attention::ReadAt(now) // after what the cameras have sent meanwhile
-        } else if urgency == Urgency::Reports {
-            Attention::ReadAt(now + REST)
-        } else {
-            self.post.poller.rearm(&self.post.socket, VIEWERS_TOKEN)?;
-            Attention::Awaited
-        };
-        Ok(())
-    }
-
-    fn read_viewers(&mut self, now: Instant, received: &mut ReceiveBatch) -> Urgency {
-        let mut most_urgent = Urgency::Nothing;
-        for _ in 0..READS_PER_TURN {
-            let count = received.receive(&self.post.socket).unwrap_or(0);
-            for at in 0..count {
-                let (source, datagram) = received.datagram(at);
-                let urgency = self.handle_viewer_datagram(now, source, datagram);
-                most_urgent = most_urgent.max(urgency);
-            }
-            if received.is_exhausted() {
-                break;
-            }
-        }
-        most_urgent
-    }
-
-    fn handle_viewer_datagram(
-        &mut self,
-        now: Instant,
-        source: SocketAddr,
-        datagram: &mut [u8],
-    ) -> Urgency {
-        let key = match classify(datagram) {
-            Protocol::Stun => self.handle_stun(now, source, datagram),
-            Protocol::Dtls => self.with_viewer_at(source, |viewer, _| {
-                viewer.session.handle_dtls(now, source, datagram);
-            }),
-            Protocol::Rtcp => self.with_viewer_at(source, |viewer, stream| {
-                let ntp = stream.map_or(NtpTime(0), |stream| stream.clocks.ntp(now));
-                viewer.session.handle_rtcp(now, ntp, datagram);
-            }),
-            // Viewers send no media here.
-            Protocol::Rtp | Protocol::Unknown => None,
-        };
-        let Some(key) = key else {
-            return Urgency::Reports;
-        };
-        self.settle(now, key);
-        match self.viewers.get_mut(key) {
-            Some(viewer) if viewer.session.is_connecting() => {
-                viewer.set_timer(now, key, &mut self.wheel);
-                Urgency::Handshake
-            }
-            Some(_) | None => Urgency::Reports,
-        }
-    }
-
-    fn handle_stun(&mut self, now: Instant, source: SocketAddr, datagram: &[u8]) -> Option<usize> {
-        let message = StunMessage::parse(datagram).ok()?;
-        // Only requests name us; as an ICE-lite agent we ask nothing and so await no responses.
-        if !message.is_binding_request() {
-            return None;
-        }
-        let (ufrag, _) = message.split_username()?;
-        let key = *self.lookup.by_ufrag.get(ufrag)?;
-        self.viewers
-            .get_mut(key)?
-            .session
-            .handle_stun(now, source, message);
-        Some(key)
-    }
-
-    fn with_viewer_at(
-        &mut self,
-        source: SocketAddr,
-        act: impl FnOnce(&mut Viewer, Option<&Stream>),
-    ) -> Option<usize> {
-        let key = *self.lookup.by_address.get(&source)?;
-        let viewer = self.viewers.get_mut(key)?;
-        let stream = self
-            .by_camera
-            .get(&viewer.camera)
-            .and_then(|&place| self.streams.get(place));
-        act(viewer, stream);
-        Some(key)
-    }
-
-    /// Sends what a session has to say and does what it tells.
-    pub(super) fn settle(&mut self, now: Instant, key: usize) {
-        while let Some(viewer) = self.viewers.get_mut(key) {
-            viewer.flush_session(&mut self.out);
-            let Some(event) = viewer.session.poll_event() else {
-                break;
-            };
-            viewer.note(&event);
-            self.on_session_event(now, key, event);
-        }
-        if self.out.is_full() {
-            self.flush();
-        }
-    }
-
-    fn on_session_event(&mut self, now: Instant, key: usize, event: SessionEvent) {
-        let Some(viewer) = self.viewers.get_mut(key) else {
-            return;
-        };
-        let (id, camera) = (viewer.id, viewer.camera);
-        match event {
-            SessionEvent::PathValidated(address) => {
-                self.lookup.by_address.insert(address, key);
-            }
-            SessionEvent::Connected => {
-                self.post
-                    .shared
-                    .emit(EngineEvent::ViewerConnected { camera, viewer: id });
-                self.serve(now, key);
-                if self.viewers.get(key).is_some_and(Viewer::is_waiting) {
-                    self.request_key_frame(now, camera);
-                }
-                self.set_viewer_timer(now, key);
-            }
-            SessionEvent::KeyFrameWanted => {
-                if viewer.wants_key_frame(now) {
-                    self.request_key_frame(now, camera);
-                }
-            }
-            SessionEvent::Remb(bitrate) => {
-                let report = ViewerReport {
-                    remb: Some(bitrate),
-                    fraction_lost: None,
-                };
-                if viewer.is_news(now, report) {
-                    self.report_viewer(now, camera, id, report);
-                }
-            }
-            SessionEvent::Report { fraction_lost, .. } => {
-                let report = ViewerReport {
-                    remb: None,
-                    fraction_lost: Some(fraction_lost),
-                };
-                if viewer.is_news(now, report) {
-                    self.report_viewer(now, camera, id, report);
-                }
-            }
-            SessionEvent::Nack(_, missing) => {
-                let place = self.by_camera.get(&camera).copied();
-                if let Some(stream) = place.and_then(|place| self.streams.get(place)) {
-                    viewer.retransmit(now, &missing, stream, &mut self.out);
-                }
-            }
-            SessionEvent::Gone(end) => {
-                let reason = match end {
-                    SessionEnd::Left => ViewerGoneReason::Left,
-                    SessionEnd::Expired => ViewerGoneReason::Expired,
-                    SessionEnd::NeverConnected => ViewerGoneReason::NeverConnected,
-                    SessionEnd::Failed(why) => ViewerGoneReason::Failed(why),
-                };
-                self.remove_viewer(now, key, reason);
-            }
-        }
-    }
-
-    /// Sends a viewer what it has not had.
-    pub(super) fn serve(&mut self, now: Instant, key: usize) {
-        let Some(viewer) = self.viewers.get_mut(key) else {
-            return;
-        };
-        let place = self.by_camera.get(&viewer.camera).copied();
-        if let Some(stream) = place.and_then(|place| self.streams.get(place)) {
-            viewer.send(now, stream, &mut self.out);
-            viewer.report(now, stream, &mut self.reports, &mut self.out);
-        }
     }
 
     // ---- cameras' sockets
@@ -507,7 +296,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn flush(&mut self) {
+    pub(super) fn flush(&mut self) {
         flush(&mut self.out, &self.post.socket, &self.post.shared);
     }
 }
