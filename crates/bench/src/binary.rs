@@ -28,6 +28,22 @@ pub(crate) fn find(named: Option<&Path>) -> Result<PathBuf, BenchError> {
 fn build(cargo: &std::ffi::OsStr, this: &Path) -> Result<(), BenchError> {
     let mut command = Command::new(cargo);
     command.args(["build", "--package", "apiary"]);
+    // What cargo says about this package would have build scripts of others run again.
+    for (name, _) in std::env::vars_os() {
+        let is_ours = |prefix: &&str| name.to_str().is_some_and(|name| name.starts_with(*prefix));
+        if [
+            "CARGO_PKG_",
+            "CARGO_MANIFEST_",
+            "CARGO_BIN_",
+            "CARGO_CRATE_",
+            "CARGO_PRIMARY_",
+        ]
+        .iter()
+        .any(is_ours)
+        {
+            command.env_remove(&name);
+        }
+    }
     let profile = this.parent();
     if profile.is_some_and(|directory| directory.ends_with("release")) {
         command.arg("--release");
