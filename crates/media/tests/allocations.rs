@@ -101,6 +101,7 @@ fn packets_are_received_relayed_and_sent_without_allocating() {
     let (packets_before, allocations_before) =
         (house.stats(1).packets, BY_WORKERS.load(Ordering::Relaxed));
     send(&house, &mut camera, 3_000, &[1, 2]);
+    assert!(allocations_before > 0, "joining allocates, and is counted");
     let packets = house.stats(1).packets - packets_before;
     let allocations = BY_WORKERS.load(Ordering::Relaxed) - allocations_before;
     assert!(packets > 8_000, "{packets}");

@@ -315,8 +315,8 @@ impl CameraIngest {
         .min()
     }
 
-    /// The part of [`CameraIngest::poll_timeout`] that a packet may have moved to an earlier time without giving an event:
-    /// when to ask for what is missing. Cheap enough to be looked at after each read.
+    /// The part of [`CameraIngest::poll_timeout`] that any packet may have moved to an earlier time: when to ask for what is
+    /// missing. What else moves has an [event](CameraIngest::poll_event) or [`Accepted::first`] beside it. Cheap enough to be looked at after each read.
     #[must_use]
     pub fn repair_timeout(&self) -> Option<Instant> {
         self.video.poll_timeout()

@@ -120,7 +120,7 @@ impl VideoOut {
     /// When [`send`](Self::send) must be called next although no packet came.
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.flow {
-            Flow::CatchingUp { paced_at, .. } => Some(paced_at + Duration::from_millis(2)),
+            Flow::CatchingUp { paced_at, .. } => Some(paced_at + Duration::from_millis(1)),
             Flow::Waiting | Flow::Live { .. } => None,
         }
     }
@@ -166,8 +166,10 @@ impl VideoOut {
                     return;
                 }
                 let octets = passed.min(CATCH_UP_STEP_MS) * CATCH_UP_OCTETS_PER_MS;
+                // What is left of the last millisecond counts the next time.
+                let until = paced_at + Duration::from_millis(passed);
                 self.advance(next, octets, srtp, ring, out)
-                    .settle(self, ring, now, started);
+                    .settle(self, ring, until, started);
             }
             Flow::Live { next, started } => {
                 if next == ring.head() {

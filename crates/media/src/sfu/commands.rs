@@ -73,6 +73,15 @@ impl Worker<'_> {
         self.streams.get_mut(place).map(|stream| &mut stream.role)
     }
 
+    /// Something about the stream's camera is to be done earlier than was known.
+    fn set_stream_timer(&mut self, camera: CameraId) {
+        if let Some(&place) = self.by_camera.get(&camera)
+            && let Some(stream) = self.streams.get_mut(place)
+        {
+            stream.set_timer(place, &mut self.wheel);
+        }
+    }
+
     fn open(&mut self, now: Instant, leg: OpenLeg) -> Result<(), EngineError> {
         if self.by_camera.contains_key(&leg.camera) {
             return Err(EngineError::AlreadyOpen(leg.camera));
@@ -80,9 +89,7 @@ impl Worker<'_> {
         let role = Role::Home(Box::new(Home::new(leg.sockets, leg.config)));
         let place = self.streams.insert(Stream::new(now, leg.camera, role));
         self.by_camera.insert(leg.camera, place);
-        if let Some(stream) = self.streams.get_mut(place) {
-            stream.set_timer(place, &mut self.wheel);
-        }
+        self.set_stream_timer(leg.camera);
         self.listen(place).map_err(|source| {
             self.close(now, leg.camera, CloseReason::Failed);
             EngineError::Io {
@@ -104,7 +111,9 @@ impl Worker<'_> {
             &home.sockets.audio_rtcp,
         ];
         for (number, socket) in (0..).zip(sockets) {
-            self.post.poller.add(socket, ingest_token(place, number))?;
+            self.post
+                .poller
+                .add_edge(socket, ingest_token(place, number))?;
         }
         Ok(())
     }
@@ -118,6 +127,7 @@ impl Worker<'_> {
         match self.role_of(camera) {
             Some(Role::Home(home)) => {
                 home.rearm(now, config);
+                self.set_stream_timer(camera);
                 Ok(())
             }
             Some(Role::Replica { .. }) | None => Err(EngineError::UnknownStream(camera)),
@@ -182,6 +192,7 @@ impl Worker<'_> {
         self.lookup.by_ufrag.insert(local.ufrag.clone(), key);
         viewer.session.restart_ice(now, local, remote);
         viewer.restart_picture();
+        viewer.set_timer(now, key, &mut self.wheel);
         Ok(())
     }
 
@@ -262,7 +273,10 @@ impl Worker<'_> {
 
     fn forget_viewer(&mut self, now: Instant, camera: CameraId, viewer: ViewerId) {
         match self.role_of(camera) {
-            Some(Role::Home(home)) => home.ingest.remove_viewer(now, viewer),
+            Some(Role::Home(home)) => {
+                home.ingest.remove_viewer(now, viewer);
+                self.set_stream_timer(camera);
+            }
             Some(&mut Role::Replica { home }) => {
                 // The policy forgets viewers that say nothing.
                 let _ = self.post.mailboxes[home].post(Message::Forget(camera, viewer));

@@ -21,7 +21,7 @@ const REST: Duration = Duration::from_millis(3);
 
 /// Reads in a row: all that thousands of viewers report during a turn that sends to all of them, so that one who is
 /// connecting does not wait behind them; and few enough that a flood does not keep cameras' packets waiting (h23, h26).
-const READS_IN_A_ROW: usize = 16;
+const READS_IN_A_ROW: usize = 32;
 
 /// Whether the worker hears of what comes to its viewers' socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,13 +180,14 @@ impl Worker<'_> {
                 if viewer.wants_key_frame(now) {
                     self.request_key_frame(now, camera);
                 }
+                self.set_viewer_timer(now, key);
             }
             SessionEvent::Remb(bitrate) => {
                 let report = ViewerReport {
                     remb: Some(bitrate),
                     fraction_lost: None,
                 };
-                if viewer.is_news(now, report) {
+                if viewer.passed_on.is_news(now, report) {
                     self.report_viewer(now, camera, id, report);
                 }
             }
@@ -195,7 +196,7 @@ impl Worker<'_> {
                     remb: None,
                     fraction_lost: Some(fraction_lost),
                 };
-                if viewer.is_news(now, report) {
+                if viewer.passed_on.is_news(now, report) {
                     self.report_viewer(now, camera, id, report);
                 }
             }

@@ -13,7 +13,7 @@ use super::clocks::StreamClocks;
 /// Batches that are remembered to be used again; while more are on their way, new ones are made.
 const REMEMBERED: usize = 32;
 
-/// The packets of one read on their way to another worker.
+/// The packets of one turn on their way to another worker.
 pub(super) struct RelayBatch {
     pub(super) camera: CameraId,
     pub(super) received: Instant,
@@ -21,7 +21,7 @@ pub(super) struct RelayBatch {
     pub(super) packets: RelayedPackets,
 }
 
-/// Room of a new batch: one read of a socket, of which few packets are longer than this on average.
+/// Room of a new batch, which holds more than a turn brings, but for floods.
 const PACKETS: usize = 64;
 const PAYLOAD_OCTETS: usize = PACKETS * 1024;
 

@@ -45,7 +45,9 @@ pub(super) struct Stream {
     pub(super) repaired: Vec<u64>,
     /// Packets came since the last fan-out.
     pub(super) dirty: bool,
-    /// When its timer fires, if it is set.
+    /// A track's first packet since the start of a run came in this turn.
+    pub(super) track_began: bool,
+    /// When its timer wakes it, if it is set.
     pub(super) wakes_at: Option<Instant>,
 }
 
@@ -115,6 +117,7 @@ impl Stream {
             role,
             repaired: Vec::new(),
             dirty: false,
+            track_began: false,
             wakes_at: None,
         }
     }
@@ -137,6 +140,7 @@ impl Stream {
         let Ok(accepted) = home.ingest.handle_rtp(now, kind, source, &packet) else {
             return;
         };
+        self.track_began |= accepted.first;
         let (splice, codec, role) = match kind {
             TrackKind::Video => {
                 let role = picture_role(packet.payload);
@@ -243,11 +247,12 @@ impl Stream {
         if let Some(at) = self.poll_timeout()
             && self.wakes_at.is_none_or(|set| at < set)
         {
-            self.wakes_at = Some(wheel.set(at, Timer::Stream(place)));
+            self.wakes_at = Some(wheel.set(at, Timer::Stream(place)).min(at));
         }
     }
 
-    /// The same after packets came, which can only have brought forward when to ask for what is missing.
+    /// The same after packets came that began no track and caused no event: they can only have brought forward when to ask
+    /// for what is missing.
     pub(super) fn set_repair_timer(&mut self, place: usize, wheel: &mut TimerWheel<Timer>) {
         let Role::Home(home) = &self.role else {
             return;
@@ -255,7 +260,7 @@ impl Stream {
         if let Some(at) = home.ingest.repair_timeout()
             && self.wakes_at.is_none_or(|set| at < set)
         {
-            self.wakes_at = Some(wheel.set(at, Timer::Stream(place)));
+            self.wakes_at = Some(wheel.set(at, Timer::Stream(place)).min(at));
         }
     }
 

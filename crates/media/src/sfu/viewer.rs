@@ -26,7 +26,7 @@ const REPORT_EVERY: Duration = Duration::from_millis(950);
 const ASK_AGAIN: Duration = Duration::from_millis(200);
 
 /// Reports that change nothing for the worse are passed on this often.
-const PASS_ON_EVERY: Duration = Duration::from_millis(500);
+const PASS_ON_EVERY: Duration = Duration::from_millis(400);
 
 /// A viewer.
 pub(super) struct Viewer {
@@ -40,8 +40,8 @@ pub(super) struct Viewer {
     cname: Arc<str>,
     counts: Counts,
     last_report: Option<Instant>,
-    passed_on: PassedOn,
-    /// When its timer fires, if it is set.
+    pub(super) passed_on: PassedOn,
+    /// When its timer wakes it, if it is set.
     pub(super) wakes_at: Option<Instant>,
 }
 
@@ -63,9 +63,30 @@ struct Counts {
 
 /// What of a viewer's reports the ingest knows.
 #[derive(Default)]
-struct PassedOn {
+pub(super) struct PassedOn {
     remb: Option<(Instant, Bitrate)>,
     loss: Option<Instant>,
+}
+
+impl PassedOn {
+    /// Whether the ingest should hear of a report: at once when it tells that less can be taken, and otherwise, browsers
+    /// reporting five times a second, only now and then.
+    pub(super) fn is_news(&mut self, now: Instant, report: ViewerReport) -> bool {
+        let is_old = |at: Instant| now >= at + PASS_ON_EVERY;
+        let remb = report
+            .remb
+            .filter(|&remb| self.remb.is_none_or(|(at, last)| remb < last || is_old(at)));
+        let loss = report
+            .fraction_lost
+            .filter(|&lost| lost > 0 || self.loss.is_none_or(is_old));
+        if let Some(remb) = remb {
+            self.remb = Some((now, remb));
+        }
+        if loss.is_some() {
+            self.loss = Some(now);
+        }
+        remb.is_some() || loss.is_some()
+    }
 }
 
 /// Where reports are written before they are sent; one for all viewers of a worker.
@@ -222,8 +243,9 @@ impl Viewer {
         let regular = if self.is_waiting() {
             now + ASK_AGAIN
         } else {
-            // One that is due and could not be sent, as nothing was yet, is not tried all the time.
-            (self.last_report.unwrap_or(now) + REPORT_EVERY).max(now + ASK_AGAIN)
+            // One that is due and could not be sent, as nothing was yet, is tried again soon, but not all the time.
+            let due = self.last_report.map_or(now, |last| last + REPORT_EVERY);
+            due.max(now + ASK_AGAIN)
         };
         let video = self.media.video.as_ref().and_then(VideoOut::poll_timeout);
         [self.session.poll_timeout(), video]
@@ -236,7 +258,7 @@ impl Viewer {
     pub(super) fn set_timer(&mut self, now: Instant, key: usize, wheel: &mut TimerWheel<Timer>) {
         let at = self.poll_timeout(now);
         if self.wakes_at.is_none_or(|set| at < set) {
-            self.wakes_at = Some(wheel.set(at, Timer::Viewer(key)));
+            self.wakes_at = Some(wheel.set(at, Timer::Viewer(key)).min(at));
         }
     }
 
@@ -266,27 +288,6 @@ impl Viewer {
             SessionEvent::PathValidated(address) => self.paths.push(*address),
             SessionEvent::Nack(..) | SessionEvent::Gone(_) => {}
         }
-    }
-
-    /// Whether the ingest should hear of a report: at once when it tells that less can be taken, and otherwise, browsers
-    /// reporting five times a second, only now and then.
-    pub(super) fn is_news(&mut self, now: Instant, report: ViewerReport) -> bool {
-        let is_old = |at: Instant| now >= at + PASS_ON_EVERY;
-        let remb = report.remb.filter(|&remb| {
-            self.passed_on
-                .remb
-                .is_none_or(|(at, last)| remb < last || is_old(at))
-        });
-        let loss = report
-            .fraction_lost
-            .filter(|&lost| lost > 0 || self.passed_on.loss.is_none_or(is_old));
-        if let Some(remb) = remb {
-            self.passed_on.remb = Some((now, remb));
-        }
-        if loss.is_some() {
-            self.passed_on.loss = Some(now);
-        }
-        remb.is_some() || loss.is_some()
     }
 
     /// Whether the camera must be asked for a key frame, now that the viewer cannot decode.
@@ -335,5 +336,50 @@ impl Viewer {
             round_trip_ms: self.counts.round_trip.map(|span| span.as_millis() as u32),
             connected: self.counts.connected,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn remb(kbps: u64) -> ViewerReport {
+        ViewerReport {
+            remb: Some(Bitrate::from_kbps(kbps)),
+            fraction_lost: None,
+        }
+    }
+
+    fn loss(fraction_lost: u8) -> ViewerReport {
+        ViewerReport {
+            remb: None,
+            fraction_lost: Some(fraction_lost),
+        }
+    }
+
+    #[test]
+    fn a_limit_that_falls_is_news_at_once_and_one_that_rises_after_a_while() {
+        let start = Instant::now();
+        let soon = start + PASS_ON_EVERY / 2;
+        let mut passed_on = PassedOn::default();
+        assert!(passed_on.is_news(start, remb(2_000)));
+        assert!(!passed_on.is_news(soon, remb(2_000)));
+        assert!(!passed_on.is_news(soon, remb(3_000)));
+        assert!(passed_on.is_news(soon, remb(1_900)));
+        assert!(!passed_on.is_news(start + PASS_ON_EVERY, remb(3_000)));
+        assert!(passed_on.is_news(soon + PASS_ON_EVERY, remb(3_000)));
+    }
+
+    #[test]
+    fn loss_is_news_at_once_and_its_absence_after_a_while() {
+        let start = Instant::now();
+        let soon = start + PASS_ON_EVERY / 2;
+        let mut passed_on = PassedOn::default();
+        assert!(passed_on.is_news(start, loss(0)));
+        assert!(!passed_on.is_news(soon, loss(0)));
+        assert!(passed_on.is_news(soon, loss(1)));
+        assert!(passed_on.is_news(soon, loss(1)));
+        assert!(!passed_on.is_news(start + PASS_ON_EVERY, loss(0)));
+        assert!(passed_on.is_news(soon + PASS_ON_EVERY, loss(0)));
     }
 }

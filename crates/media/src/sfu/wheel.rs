@@ -4,14 +4,14 @@ use std::time::{Duration, Instant};
 
 use super::slots::Slots;
 
-/// The precision of timers: none fires before its time, and each within this of it.
+/// The precision of timers: they fire within this after their time.
 const STEP: Duration = Duration::from_millis(2);
-/// Steps of one turn of the wheel. Longer timers fire at its end, 1 s from now, and their owner sets them again.
+/// Steps of one turn of the wheel, 1 s. Longer timers fire at its end, before their time, and their owner sets them again.
 const STEPS: usize = 512;
 
 /// A wheel of timers that name their owner with a `T`.
 ///
-/// Timers cannot be taken back. An owner remembers for when its timer was set, and takes no notice of one that fires
+/// Timers cannot be taken back. An owner remembers for when its last timer was set, and takes no notice of one that fires
 /// before that.
 pub(super) struct TimerWheel<T> {
     /// The first timer of each step; the others are chained behind it.

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use apiary_core::ingest::{IngestEvent, TrackKind};
 use apiary_wire::demux::{Protocol, classify};
@@ -33,7 +33,7 @@ const FIRST_INGEST_TOKEN: u64 = 2;
 const SOCKETS_PER_STREAM: u64 = 4;
 
 /// Reads of one socket in a row, so that a flood at one does not starve the others (h29).
-const READS_PER_TURN: usize = 4;
+const READS_PER_TURN: usize = 8;
 /// Messages taken from the mailbox before packets have their turn again.
 const MESSAGES_PER_TURN: usize = 64;
 
@@ -68,9 +68,17 @@ pub(super) struct Worker<'a> {
     pub(super) wheel: TimerWheel<Timer>,
     /// Timers that have fired; only while they are handled.
     pub(super) fired: Vec<Timer>,
+    pending: Pending,
+    pub(super) viewers_socket: Attention,
+}
+
+/// What is still to do.
+#[derive(Default)]
+struct Pending {
     /// Places of streams that got packets in this turn.
     dirty: Vec<usize>,
-    pub(super) viewers_socket: Attention,
+    /// Cameras' sockets, by their token, that held more than was read in the last turn.
+    unread: Vec<u64>,
 }
 
 /// How datagrams find their viewer.
@@ -93,7 +101,7 @@ impl<'a> Worker<'a> {
             reports: ReportScratch::default(),
             wheel: TimerWheel::new(Instant::now()),
             fired: Vec::new(),
-            dirty: Vec::new(),
+            pending: Pending::default(),
             // Whatever came before a panic of the last worker may have been reported already.
             viewers_socket: Attention::ReadAt(Instant::now()),
         }
@@ -104,15 +112,19 @@ impl<'a> Worker<'a> {
         let mut received = ReceiveBatch::new();
         let mut tokens = Vec::new();
         loop {
-            let wait = self
-                .next_turn()
-                .map(|at| at.saturating_duration_since(Instant::now()));
+            let wait = if self.pending.unread.is_empty() {
+                self.next_turn()
+                    .map(|at| at.saturating_duration_since(Instant::now()))
+            } else {
+                Some(Duration::ZERO)
+            };
             if let Err(error) = self.post.poller.wait(wait) {
                 tracing::error!(worker = self.post.index, %error, "cannot wait for packets");
                 return Ended::Broken;
             }
             let now = Instant::now();
             tokens.clear();
+            tokens.append(&mut self.pending.unread);
             tokens.extend_from_slice(self.post.poller.tokens());
             for &token in &tokens {
                 match token {
@@ -195,6 +207,9 @@ impl<'a> Worker<'a> {
                 break;
             }
         }
+        if !received.is_exhausted() {
+            self.pending.unread.push(FIRST_INGEST_TOKEN + token);
+        }
         self.after_ingest(now, place);
     }
 
@@ -203,15 +218,15 @@ impl<'a> Worker<'a> {
         let Some(stream) = self.streams.get_mut(place) else {
             return;
         };
-        if stream.dirty && !self.dirty.contains(&place) {
-            self.dirty.push(place);
+        if stream.dirty && !self.pending.dirty.contains(&place) {
+            self.pending.dirty.push(place);
         }
         let camera = stream.camera;
         let Role::Home(home) = &mut stream.role else {
             return;
         };
-        let mut news = false;
-        let mut new_clocks = false;
+        let mut news = std::mem::take(&mut stream.track_began);
+        let mut new_clocks = news;
         while let Some(event) = home.ingest.poll_event() {
             news = true;
             new_clocks |= matches!(
@@ -268,14 +283,14 @@ impl<'a> Worker<'a> {
     // ---- from the rings to the viewers
 
     pub(super) fn mark_dirty(&mut self, place: usize) {
-        if !self.dirty.contains(&place) {
-            self.dirty.push(place);
+        if !self.pending.dirty.contains(&place) {
+            self.pending.dirty.push(place);
         }
     }
 
     /// Goes once over the viewers of each stream that got packets.
     fn fan_out(&mut self, now: Instant) {
-        while let Some(place) = self.dirty.pop() {
+        while let Some(place) = self.pending.dirty.pop() {
             let Some(stream) = self.streams.get_mut(place) else {
                 continue;
             };
@@ -283,7 +298,7 @@ impl<'a> Worker<'a> {
             for &key in &stream.viewers {
                 if let Some(viewer) = self.viewers.get_mut(key) {
                     viewer.send(now, stream, &mut self.out);
-                    if viewer.is_catching_up() {
+                    if viewer.is_catching_up() || viewer.is_waiting() {
                         viewer.set_timer(now, key, &mut self.wheel);
                     }
                 }

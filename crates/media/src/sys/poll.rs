@@ -56,6 +56,13 @@ impl Poller {
             .add(fd, EpollEvent::new(EpollFlags::EPOLLIN, token))?)
     }
 
+    /// From now on `token` is reported once each time something comes to `fd`: whoever is told reads until nothing is
+    /// left. The kernel then looks at the descriptor once for each time instead of twice, as it does for [`Self::add`].
+    pub(crate) fn add_edge(&self, fd: impl AsFd, token: u64) -> io::Result<()> {
+        let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
+        Ok(self.epoll.add(fd, EpollEvent::new(flags, token))?)
+    }
+
     /// From now on `token` is reported once when `fd` has something to read or an error, and again after a
     /// [`Self::rearm`].
     pub(crate) fn add_once(&self, fd: impl AsFd, token: u64) -> io::Result<()> {
@@ -214,6 +221,20 @@ mod tests {
             poller.remove(&second).unwrap();
             poller.wait(Some(Duration::ZERO)).unwrap();
             assert!(poller.tokens().is_empty());
+        }
+    }
+
+    #[test]
+    fn what_is_added_by_edge_is_reported_once_each_time_something_comes() {
+        let mut poller = Poller::new().unwrap();
+        let socket = ready_socket();
+        poller.add_edge(&socket, 7).unwrap();
+        for _ in 0..2 {
+            poller.wait(LONG).unwrap();
+            assert_eq!(poller.tokens(), [7]);
+            poller.wait(Some(Duration::ZERO)).unwrap();
+            assert!(poller.tokens().is_empty());
+            socket.send_to(b"y", socket.local_addr().unwrap()).unwrap();
         }
     }
 

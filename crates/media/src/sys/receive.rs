@@ -9,14 +9,13 @@ use std::ptr;
 use super::address::RawAddress;
 
 /// Datagrams one call takes at most.
-pub(crate) const BATCH: usize = 64;
+pub(crate) const BATCH: usize = 32;
 /// The largest datagram taken, in octets: more than any Ethernet frame without jumbo frames carries.
 const DATAGRAM: usize = 2048;
 
 /// Buffers for one `recvmmsg(2)`, and what the last one brought.
 pub struct ReceiveBatch {
     parts: Box<[MessageParts; BATCH]>,
-    /// Each points to the address, slice and buffer of its own; set up once.
     headers: Box<[libc::mmsghdr; BATCH]>,
     accepted: [Accepted; BATCH],
     exhausted: bool,
@@ -58,22 +57,13 @@ impl ReceiveBatch {
             message: 0,
             len: 0,
         };
-        let mut batch = Self {
+        Self {
             parts: Box::new([parts; BATCH]),
             headers: Box::new([header; BATCH]),
             accepted: [nothing; BATCH],
             exhausted: true,
             dropped: 0,
-        };
-        for (header, parts) in batch.headers.iter_mut().zip(batch.parts.iter_mut()) {
-            parts.slice.iov_base = parts.buffer.as_mut_ptr().cast();
-            parts.slice.iov_len = DATAGRAM;
-            header.msg_hdr.msg_iov = &raw mut parts.slice;
-            header.msg_hdr.msg_iovlen = 1;
-            header.msg_hdr.msg_name = (&raw mut parts.address).cast();
-            header.msg_hdr.msg_namelen = size_of::<RawAddress>() as libc::socklen_t;
         }
-        batch
     }
 
     /// Takes what waits in the socket, at most [`BATCH`] datagrams, and says how many [`Self::datagram`] has now.
@@ -84,9 +74,16 @@ impl ReceiveBatch {
     /// # Errors
     /// Those of the socket itself, which no later call heals.
     pub fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
-        self.exhausted = true;
-        // SAFETY: every header points to an address, a slice and a buffer with their true lengths. The boxes they are
-        // in are this object's for good, so that none of them has moved, and nothing else refers to them now.
+        for (header, parts) in self.headers.iter_mut().zip(self.parts.iter_mut()) {
+            parts.slice.iov_base = parts.buffer.as_mut_ptr().cast();
+            parts.slice.iov_len = DATAGRAM;
+            header.msg_hdr.msg_iov = &raw mut parts.slice;
+            header.msg_hdr.msg_iovlen = 1;
+            header.msg_hdr.msg_name = (&raw mut parts.address).cast();
+            header.msg_hdr.msg_namelen = size_of::<RawAddress>() as libc::socklen_t;
+        }
+        // SAFETY: every header was just pointed to an address, a slice and a buffer of its own with their true lengths,
+        // all of which outlive the call.
         let received = unsafe {
             libc::recvmmsg(
                 socket.as_raw_fd(),
@@ -98,6 +95,8 @@ impl ReceiveBatch {
         };
         let Ok(received) = usize::try_from(received) else {
             let error = io::Error::last_os_error();
+            // Any other error is reported before what waits behind it.
+            self.exhausted = error.kind() == io::ErrorKind::WouldBlock || !is_passing(&error);
             return if is_passing(&error) {
                 Ok(0)
             } else {
@@ -133,7 +132,7 @@ impl ReceiveBatch {
 
     fn accept(&mut self, received: usize) -> usize {
         let mut count = 0;
-        let messages = self.headers.iter_mut().zip(self.parts.iter());
+        let messages = self.headers.iter().zip(self.parts.iter());
         for (message, (header, parts)) in messages.take(received).enumerate() {
             let truncated = header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
             match parts.address.decode() {
@@ -148,8 +147,6 @@ impl ReceiveBatch {
                 }
                 Some(_) | None => self.dropped += 1,
             }
-            // The kernel left the length of this address here.
-            header.msg_hdr.msg_namelen = size_of::<RawAddress>() as libc::socklen_t;
         }
         count
     }
@@ -237,6 +234,10 @@ mod tests {
         receiver.connect(gone).unwrap();
         drop(sender);
         receiver.send(b"anyone?").unwrap();
-        assert_eq!(ReceiveBatch::new().receive(&receiver).unwrap(), 0);
+        let mut batch = ReceiveBatch::new();
+        assert_eq!(batch.receive(&receiver).unwrap(), 0);
+        assert!(!batch.is_exhausted(), "something may wait behind the error");
+        assert_eq!(batch.receive(&receiver).unwrap(), 0);
+        assert!(batch.is_exhausted());
     }
 }

@@ -249,8 +249,8 @@ impl Refusal {
     }
 }
 
-/// The kernel's view of one `sendmmsg(2)`, set up once: each message points to an address, a slice and a control
-/// message of its own, which are filled in anew for each call.
+/// The kernel's view of one `sendmmsg(2)`. It is kept, as clearing it for each call would cost more than filling in the
+/// messages that are sent.
 struct Messages {
     parts: Box<[MessageParts; MESSAGES_PER_CALL]>,
     headers: Box<[libc::mmsghdr; MESSAGES_PER_CALL]>,
@@ -272,17 +272,10 @@ impl Messages {
             slice,
             control: SegmentControl::new(),
         };
-        let mut messages = Self {
+        Self {
             parts: Box::new([parts; MESSAGES_PER_CALL]),
             headers: Box::new([header; MESSAGES_PER_CALL]),
-        };
-        for (header, parts) in messages.headers.iter_mut().zip(messages.parts.iter_mut()) {
-            header.msg_hdr.msg_name = (&raw mut parts.address).cast();
-            header.msg_hdr.msg_iov = &raw mut parts.slice;
-            header.msg_hdr.msg_iovlen = 1;
-            header.msg_hdr.msg_control = (&raw mut parts.control).cast();
         }
-        messages
     }
 
     /// Sends the first of `runs`, at most [`MESSAGES_PER_CALL`], which lie within `buffer`; says how many of them left.
@@ -296,7 +289,11 @@ impl Messages {
             parts.slice.iov_len = octets.len();
             let (address, len) = RawAddress::encode(run.destination);
             parts.address = address;
+            header.msg_hdr.msg_name = (&raw mut parts.address).cast();
             header.msg_hdr.msg_namelen = len;
+            header.msg_hdr.msg_iov = &raw mut parts.slice;
+            header.msg_hdr.msg_iovlen = 1;
+            header.msg_hdr.msg_control = (&raw mut parts.control).cast();
             let is_segmented = octets.len() > run.segment;
             header.msg_hdr.msg_controllen = if is_segmented {
                 // A run has at least two segments in MAX_RUN octets, or the first is the only one.
@@ -306,9 +303,8 @@ impl Messages {
                 0
             };
         }
-        // SAFETY: the first `count` headers point to addresses, slices of `buffer` and control messages with their
-        // true lengths. The boxes they are in are this object's for good, so that none of them has moved; all outlive
-        // the call, and the kernel only reads what they point to.
+        // SAFETY: the first `count` headers were just pointed to an address, a slice of `buffer` and a control message
+        // of their own with their true lengths, all of which outlive the call; the kernel only reads what they point to.
         let sent = unsafe {
             libc::sendmmsg(
                 socket.as_raw_fd(),
