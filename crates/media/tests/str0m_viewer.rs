@@ -107,6 +107,22 @@ fn closing_the_stream_says_goodbye_to_every_viewer() {
     assert!(house.ask(house.sfu.viewer_stats(viewer_id(1))).is_none());
 }
 
+/// Nothing but its timer tells that a viewer's process was killed (h25).
+#[test]
+fn h25_a_viewer_that_falls_silent_is_let_go_while_the_stream_goes_on() {
+    let mut house = House::new(1);
+    let mut camera = house.open(1);
+    camera.send(&Frame::idr(1));
+    let mut silent = house.join(1, 1);
+    silent.expect_frame(&Frame::idr(1));
+    assert_eq!(house.stats(1).viewers, 1);
+    assert_eq!(house.wait_gone(1), ViewerGoneReason::Expired);
+    assert_eq!(house.stats(1).viewers, 0);
+    let mut next = house.join(1, 2);
+    camera.send(&Frame::idr(2));
+    next.expect_frame(&Frame::idr(2));
+}
+
 #[test]
 fn a_restart_of_the_camera_goes_on_without_new_negotiation() {
     let mut house = House::new(1);
