@@ -110,6 +110,15 @@ impl Audience {
         leave(&self.swarm, &self.streams[0], member).await
     }
 
+    /// Counts those who were counted `before`, whoever else has come.
+    pub(crate) async fn count_those_of(&self, before: &Census) -> Result<Census, BenchError> {
+        let mut census = self.count().await?;
+        census
+            .counts
+            .retain(|key, _| before.counts.contains_key(key));
+        Ok(census)
+    }
+
     /// Counts everybody.
     pub(crate) async fn count(&self) -> Result<Census, BenchError> {
         self.swarm.count().await

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::audience::spread;
 use crate::error::BenchError;
 use crate::report::Row;
 
@@ -123,12 +122,8 @@ impl Wellbeing {
 
 /// A server whose first camera the crowd watches; there are `cameras` in all.
 pub(super) async fn gather(setup: &Setup, cameras: usize) -> Result<Stage, BenchError> {
-    let load = &setup.options.load;
-    let mut stage = Stage::open(setup, load.workers, cameras).await?;
-    stage.warm_up(setup).await?;
-    let places = spread(VIEWERS, load.sample, load.timed);
-    stage.audience.join_many(places).await?;
-    tokio::time::sleep(setup.options.settle()).await;
+    let workers = setup.options.load.workers;
+    let (stage, _) = Stage::open_watched(setup, workers, cameras, VIEWERS).await?;
     Ok(stage)
 }
 

@@ -5,13 +5,13 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::task::JoinSet;
 
-use crate::audience::{JoinTimes, Place, spread};
+use crate::audience::{JoinTimes, Place};
 use crate::distribution::Distribution;
 use crate::error::BenchError;
 use crate::report::{Part, Row};
 use crate::viewer::Opens;
 
-use super::window::between;
+use super::window::{between, starved};
 use super::{Setup, Stage};
 
 /// Those who watch on.
@@ -39,24 +39,20 @@ struct Joins {
     times: Times,
     /// Packets that those who watched on lost, and how many of these at their own sockets.
     lost_by_watching: u64,
+    /// Those who watched and got nothing at all meanwhile.
+    starved: usize,
     overflowed: u64,
 }
 
 /// Lets the audience in, and then joins at a steady pace.
 pub(crate) async fn run(setup: &Setup) -> Result<Part, BenchError> {
     let options = &setup.options;
-    let mut stage = Stage::open(setup, options.load.workers, 1).await?;
-    stage.warm_up(setup).await?;
-    let watching = spread(WATCHING, options.load.sample, options.load.timed);
-    let members = stage.audience.join_many(watching).await?;
-    tokio::time::sleep(options.settle()).await;
+    let (mut stage, members) =
+        Stage::open_watched(setup, setup.options.load.workers, 1, WATCHING).await?;
     let before = stage.audience.count().await?;
     let count = if options.quick { QUICK_JOINS } else { JOINS };
     let times = join_at_a_pace(&mut stage, count).await?;
-    let mut after = stage.audience.count().await?;
-    after
-        .counts
-        .retain(|key, _| before.counts.contains_key(key));
+    let after = stage.audience.count_those_of(&before).await?;
     if setup.binary.is_none() {
         for member in members {
             stage.audience.leave(member).await?;
@@ -67,6 +63,7 @@ pub(crate) async fn run(setup: &Setup) -> Result<Part, BenchError> {
         watching: WATCHING,
         joins_per_second: 1.0 / INTERVAL.as_secs_f64(),
         times: Times::of(&times),
+        starved: starved(&before, &after),
         lost_by_watching: between(&before, &after, |counts| counts.lost),
         overflowed: between(&before, &after, |counts| counts.overflowed),
     };
@@ -136,8 +133,8 @@ impl Joins {
         rows.push(Row::new(
             "lost meanwhile by those who watched on",
             format!(
-                "{} packets, {} at the viewers' sockets",
-                self.lost_by_watching, self.overflowed
+                "{} packets, {} at the viewers' sockets; {} of them got nothing",
+                self.lost_by_watching, self.overflowed, self.starved
             ),
         ));
         rows

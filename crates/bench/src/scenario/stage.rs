@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use crate::audience::{Audience, Place};
+use crate::audience::{Audience, Member, Place, spread};
 use crate::camera::Cameras;
 use crate::error::BenchError;
 use crate::process::ProcessSample;
@@ -66,6 +66,22 @@ impl Stage {
         })
         .await?;
         Self::with(server, cameras, swarm, setup).await
+    }
+
+    /// The same, and as many who watch the first camera and have settled.
+    pub(crate) async fn open_watched(
+        setup: &Setup,
+        workers: usize,
+        cameras: usize,
+        watching: usize,
+    ) -> Result<(Self, Vec<Member>), BenchError> {
+        let options = &setup.options;
+        let mut stage = Self::open(setup, workers, cameras).await?;
+        stage.warm_up(setup).await?;
+        let places = spread(watching, options.load.sample, options.load.timed);
+        let members = stage.audience.join_many(places).await?;
+        tokio::time::sleep(options.settle()).await;
+        Ok((stage, members))
     }
 
     /// A fresh server with one camera, whose packets and the RTCP for it go through a relay.

@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tokio::task::JoinSet;
 
-use crate::audience::{JoinTimes, Place, spread};
+use crate::audience::{JoinTimes, Place};
 use crate::error::BenchError;
 use crate::report::{Part, Row};
 use crate::viewer::Opens;
 
 use super::joins::Times;
-use super::window::between;
+use super::window::{between, starved};
 use super::{Setup, Stage};
 
 const WATCHING: usize = 50;
@@ -31,32 +31,28 @@ struct Storm {
     #[serde(flatten)]
     times: Times,
     lost_by_watching: u64,
+    /// Those who watched and got nothing at all meanwhile.
+    starved: usize,
     overflowed: u64,
 }
 
 /// Lets a few in, and then the many.
 pub(crate) async fn run(setup: &Setup) -> Result<Part, BenchError> {
-    let options = &setup.options;
-    let mut stage = Stage::open(setup, options.load.workers, 1).await?;
-    stage.warm_up(setup).await?;
-    let watching = spread(WATCHING, options.load.sample, options.load.timed);
-    stage.audience.join_many(watching).await?;
-    tokio::time::sleep(options.settle()).await;
+    let (mut stage, _) =
+        Stage::open_watched(setup, setup.options.load.workers, 1, WATCHING).await?;
     let before = stage.audience.count().await?;
     let start = Instant::now();
     let times = join_all(&mut stage).await?;
     let all_up = start.elapsed();
     tokio::time::sleep(AFTERWARDS).await;
-    let mut after = stage.audience.count().await?;
-    after
-        .counts
-        .retain(|key, _| before.counts.contains_key(key));
+    let after = stage.audience.count_those_of(&before).await?;
     stage.end().await;
     let storm = Storm {
         watching: WATCHING,
         joining: JOINING,
         all_up_seconds: all_up.as_secs_f64(),
         times: Times::of(&times),
+        starved: starved(&before, &after),
         lost_by_watching: between(&before, &after, |counts| counts.lost),
         overflowed: between(&before, &after, |counts| counts.overflowed),
     };
@@ -73,7 +69,10 @@ pub(crate) async fn run(setup: &Setup) -> Result<Part, BenchError> {
                 storm.lost_by_watching, storm.overflowed
             ),
         )
-        .target("0", storm.lost_by_watching == storm.overflowed),
+        .target(
+            "0",
+            storm.lost_by_watching == storm.overflowed && storm.starved == 0,
+        ),
     ];
     Part::new("storm", rows, &storm)
 }

@@ -144,17 +144,21 @@ pub(crate) fn between(
     after.counts.iter().map(sum).sum()
 }
 
+/// How many got no packet between two looks: a gap in the numbers would not show it.
+pub(crate) fn starved(before: &Census, after: &Census) -> usize {
+    after
+        .counts
+        .iter()
+        .filter(|(key, counts)| before.counts.get(key).map_or(0, |c| c.packets) == counts.packets)
+        .count()
+}
+
 fn traffic(before: &Census, after: &Census, elapsed: Duration) -> Traffic {
     let packets = between(before, after, |counts| counts.packets);
     let octets = between(before, after, |counts| counts.octets);
     let lost = between(before, after, |counts| counts.lost);
     let overflowed = between(before, after, |counts| counts.overflowed);
     let expected = (packets + lost).max(1);
-    let starved = after
-        .counts
-        .iter()
-        .filter(|(key, counts)| before.counts.get(key).map_or(0, |c| c.packets) == counts.packets)
-        .count();
     let seconds = elapsed.as_secs_f64();
     Traffic {
         packets,
@@ -163,7 +167,7 @@ fn traffic(before: &Census, after: &Census, elapsed: Duration) -> Traffic {
         lost,
         overflowed,
         server_lost_percent: lost.saturating_sub(overflowed) as f64 * 100.0 / expected as f64,
-        starved,
+        starved: starved(before, after),
     }
 }
 

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::audience::spread;
 use crate::error::BenchError;
 use crate::process;
 use crate::report::{Part, Row};
@@ -66,11 +65,7 @@ pub(crate) async fn run(setup: &Setup) -> Result<Part, BenchError> {
 
 async fn measure(setup: &Setup, workers: usize) -> Result<Measured, BenchError> {
     let options = &setup.options;
-    let mut stage = Stage::open(setup, workers, 1).await?;
-    stage.warm_up(setup).await?;
-    let places = spread(VIEWERS, options.load.sample, options.load.timed);
-    stage.audience.join_many(places).await?;
-    tokio::time::sleep(options.settle()).await;
+    let (stage, _) = Stage::open_watched(setup, workers, 1, VIEWERS).await?;
     let before = threads(&stage)?;
     let window = window::measure(&stage, options.duration()).await?;
     let mut threads = threads(&stage)?;
