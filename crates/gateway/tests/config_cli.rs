@@ -202,6 +202,19 @@ fn serve_ends_well_on_either_signal() {
     }
 }
 
+/// As with `apiary openapi | head -1`.
+#[test]
+fn a_reader_who_leaves_breaks_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut running = Running::start(&mut apiary(dir.path(), &["openapi"]));
+    drop(running.0.stdout.take());
+    let mut complaints = String::new();
+    let mut stderr = running.0.stderr.take().unwrap();
+    stderr.read_to_string(&mut complaints).unwrap();
+    assert_eq!(running.end().code(), Some(0), "{complaints}");
+    assert_eq!(complaints, "");
+}
+
 #[test]
 fn the_demo_shows_its_cameras_and_leaves_nothing_behind() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,21 +1,21 @@
 //! What goes to standard output and standard error as text for people. The log goes through `tracing`.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "the command line's own output"
-)]
-
 use std::fmt::Display;
+use std::io::{self, Write};
 
 /// A line for whoever reads, or pipes, what the command found.
 pub(super) fn say(line: impl Display) {
-    println!("{line}");
+    write_line(&mut io::stdout().lock(), line);
 }
 
 /// A line about why it does not go on.
 pub(super) fn complain(line: impl Display) {
-    eprintln!("{line}");
+    write_line(&mut io::stderr().lock(), line);
+}
+
+/// Who reads may stop doing so, as `head -1` does: that ends no camera's stream. `println!` would panic.
+fn write_line(out: &mut dyn Write, line: impl Display) {
+    let _ = writeln!(out, "{line}");
 }
 
 /// An error with its causes, each after a colon.
