@@ -1,6 +1,7 @@
 //! Bytes and text on one side, typed values on the other.
 //!
-//! Belongs here: parsing and writing of RTP, RTCP, SDP, H.264 payloads and the cameras' MQTT messages.
+//! Belongs here: parsing and writing of RTP, RTCP, SDP, H.264 payloads, the cameras' MQTT messages and Kurento's
+//! JSON-RPC.
 //! Does not belong here: state across packets other than reassembly, clocks, randomness, sockets.
 //!
 //! Every parser takes untrusted input: it never panics, its memory and time are bounded by the input's
@@ -12,6 +13,7 @@ pub mod camera;
 pub mod demux;
 pub mod h264;
 pub mod id;
+pub mod kurento;
 pub mod rtcp;
 pub mod rtp;
 pub mod sdp;

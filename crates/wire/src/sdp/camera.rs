@@ -31,20 +31,20 @@ pub const H264_CLOCK_RATE: u32 = 90_000;
 
 /// Another name with spaces broke the firmware's parser, so this one stays.
 const SESSION_NAME: &str = "Kurento Media Server";
-const PROTO: &str = "RTP/AVPF";
-const OPUS_MAP: &str = "96 opus/48000/2";
-const PCMU_MAP: &str = "0 PCMU/8000";
-const H264_MAP: &str = "103 H264/90000";
-const H264_FMTP: &str =
+pub(super) const PROTO: &str = "RTP/AVPF";
+pub(super) const OPUS_MAP: &str = "96 opus/48000/2";
+pub(super) const PCMU_MAP: &str = "0 PCMU/8000";
+pub(super) const H264_MAP: &str = "103 H264/90000";
+pub(super) const H264_FMTP: &str =
     "103 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f";
-const FEEDBACK: [&str; 4] = ["103 nack", "103 nack pli", "103 goog-remb", "103 ccm fir"];
+pub(super) const FEEDBACK: [&str; 4] = ["103 nack", "103 nack pli", "103 goog-remb", "103 ccm fir"];
 /// Without it in both sections the camera streams but ignores RTCP feedback.
-const DIRECTION_NAME: &str = "direction";
-const PASSIVE: &str = "passive";
+pub(super) const DIRECTION_NAME: &str = "direction";
+pub(super) const PASSIVE: &str = "passive";
 /// The SSRCs and the CNAME that the camera has to send with.
-const AUDIO_SSRC_NAME: &str = "x-skl-ssrca";
-const VIDEO_SSRC_NAME: &str = "x-skl-ssrcv";
-const CNAME_NAME: &str = "x-skl-cname";
+pub(super) const AUDIO_SSRC_NAME: &str = "x-skl-ssrca";
+pub(super) const VIDEO_SSRC_NAME: &str = "x-skl-ssrcv";
+pub(super) const CNAME_NAME: &str = "x-skl-cname";
 
 const fn payload_type(number: u8) -> PayloadType {
     PayloadType::new(number).expect("a constant within 0 to 127")

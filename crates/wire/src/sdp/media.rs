@@ -179,6 +179,18 @@ impl MediaSection {
             .collect();
         self
     }
+
+    /// Removes the payload types that are not wanted, with all that is said about them alone.
+    pub fn retain_payload_types(&mut self, wanted: impl Fn(PayloadType) -> bool) -> &mut Self {
+        let is_wanted = |number: &str| payload_type(number).is_none_or(&wanted);
+        self.formats.retain(|format| is_wanted(format));
+        for name in ["rtpmap", "fmtp", "rtcp-fb"] {
+            let number = |value: &str| value.split(' ').next().unwrap_or_default().to_owned();
+            self.section
+                .retain_attributes(name, |value| is_wanted(&number(value)));
+        }
+        self
+    }
 }
 
 fn payload_type(text: &str) -> Option<PayloadType> {

@@ -7,6 +7,7 @@ mod attributes;
 pub mod camera;
 mod document;
 mod h264_profile;
+pub mod kurento;
 mod media;
 mod section;
 

@@ -169,6 +169,15 @@ impl Section {
         before - self.lines.len()
     }
 
+    /// Removes the attributes of this name whose value is not wanted.
+    pub fn retain_attributes(&mut self, name: &str, wanted: impl Fn(&str) -> bool) -> &mut Self {
+        self.lines.retain(|line| {
+            let attribute = line.attribute();
+            attribute.is_none_or(|(found, value)| found != name || wanted(value))
+        });
+        self
+    }
+
     /// The direction given here, if any (RFC 8866 §6.7).
     pub fn direction(&self) -> Option<Direction> {
         let mut names = self.lines.iter().filter_map(Line::attribute);
