@@ -19,7 +19,7 @@ use apiary_wire::units::Bitrate;
 use supervisor_support::cameras::{FakeCameras, Mood};
 use supervisor_support::engine::{BAD_OFFER, Fault};
 use supervisor_support::store::MemoryStore;
-use supervisor_support::{Rig, camera, config, secs, within};
+use supervisor_support::{Rig, camera, config, offer, secs, within};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -112,7 +112,7 @@ async fn a_hundred_joins_at_once_start_one_stream_and_all_get_in() {
         let supervisor = rig.supervisor.clone();
         joins.spawn(async move {
             let origin = ViewerOrigin::default();
-            supervisor.join(camera(1), "offer".to_owned(), origin).await
+            supervisor.join(camera(1), offer("offer"), origin).await
         });
     }
     while let Some(joined) = joins.join_next().await {
@@ -165,7 +165,7 @@ async fn a_bad_offer_is_refused_and_does_not_leave_the_camera_running() {
     let origin = ViewerOrigin::default();
     let refused = rig
         .supervisor
-        .join(camera(1), BAD_OFFER.to_owned(), origin.clone())
+        .join(camera(1), offer(BAD_OFFER), origin.clone())
         .await;
     let Err(JoinError::Engine(EngineError::Offer(text))) = refused else {
         panic!("{refused:?}");
@@ -179,7 +179,7 @@ async fn a_bad_offer_is_refused_and_does_not_leave_the_camera_running() {
     let other = rig.join(camera(1)).await.unwrap();
     let refused = rig
         .supervisor
-        .join(camera(1), BAD_OFFER.to_owned(), origin)
+        .join(camera(1), offer(BAD_OFFER), origin)
         .await;
     assert!(refused.is_err());
     sleep(secs(1)).await;
@@ -283,7 +283,7 @@ async fn keepalives_keep_their_time_whatever_else_hangs() {
         let supervisor = rig.supervisor.clone();
         tokio::spawn(async move {
             let origin = ViewerOrigin::default();
-            let _ = supervisor.join(camera(1), "offer".to_owned(), origin).await;
+            let _ = supervisor.join(camera(1), offer("offer"), origin).await;
         });
     }
     rig.start(camera(2)).await.unwrap();
@@ -597,7 +597,7 @@ async fn a_viewer_whose_request_was_given_up_is_let_go() {
     rig.active(camera(1)).await;
     {
         let origin = ViewerOrigin::default();
-        let mut join = std::pin::pin!(rig.supervisor.join(camera(1), "offer".to_owned(), origin));
+        let mut join = std::pin::pin!(rig.supervisor.join(camera(1), offer("offer"), origin));
         // Begun, then dropped before its answer is taken.
         assert!(futures_util::poll!(join.as_mut()).is_pending());
     }
@@ -832,7 +832,7 @@ async fn the_advertised_address_depends_on_who_asks() {
         };
         let joined = rig
             .supervisor
-            .join(camera(100 + number), "offer".to_owned(), origin);
+            .join(camera(100 + number), offer("offer"), origin);
         joined.await.unwrap();
         let spec = rig.engine.opened().pop().unwrap();
         assert_eq!(spec.advertised.to_string(), advertised);

@@ -4,6 +4,7 @@
 //! on the wire as [`EngineEvent`]s and decides nothing about the life of a stream: that is the
 //! supervisor's work.
 
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -12,7 +13,7 @@ pub use apiary_core::ingest::BitrateBounds;
 use apiary_wire::id::{CameraId, StreamId, ViewerId};
 use apiary_wire::units::{Bitrate, Ssrc};
 use async_trait::async_trait;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, mpsc};
 
 /// How many events may wait for a slow subscriber before the oldest are lost to it.
 pub const EVENT_QUEUE: usize = 1024;
@@ -44,6 +45,8 @@ pub struct IngestPorts {
 pub struct OpenedStream {
     /// The SDP for the `sdpOffer` field of `stream/play` (in SDP's own terms an answer).
     pub camera_sdp: String,
+    /// The address that it names. Another than [`StreamSpec::advertised`] where the camera sends to another machine.
+    pub address: Ipv4Addr,
     /// Where the camera's RTP is awaited.
     pub ingest: IngestPorts,
     /// Name of the stream in this engine, shown as `pipeline_id`.
@@ -61,15 +64,39 @@ pub struct JoinRequest {
     pub viewer: ViewerId,
     /// Its SDP offer.
     pub offer: String,
+    /// How it learns of our candidates.
+    pub candidates: CandidateDelivery,
+}
+
+/// How a viewer learns of our ICE candidates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CandidateDelivery {
+    /// All of them are in the answer, which waits for them: WHEP has no other way.
+    InAnswer,
+    /// The answer does not wait; those that are not in it come by [`JoinedViewer::candidates`].
+    Trickled,
+}
+
+/// One of our candidates that was not in the answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrickledCandidate {
+    /// `candidate:…`
+    pub candidate: String,
+    /// Identification of the media section.
+    pub sdp_mid: String,
+    /// Number of the media section, from 0.
+    pub sdp_m_line_index: u16,
 }
 
 /// A viewer that has its answer.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct JoinedViewer {
     /// The SDP answer.
     pub answer: String,
     /// Name of the viewer's leg in this engine, shown as `webrtc_endpoint_id`.
     pub webrtc_endpoint_id: String,
+    /// Candidates that were not in the answer, in their order; ends with the last. `None` when the answer has all.
+    pub candidates: Option<mpsc::Receiver<TrickledCandidate>>,
 }
 
 /// Our side of an ICE restart.
@@ -107,17 +134,19 @@ pub enum ViewerGoneReason {
     NeverConnected,
     /// Its stream was closed.
     StreamClosed(CloseReason),
-    /// The worker that served it died.
+    /// The worker, or the media server, that served it died.
     WorkerLost,
+    /// Its stream moves to another media server.
+    Moved,
 }
 
 /// What the engine saw.
 #[derive(Clone, Debug)]
 pub enum EngineEvent {
-    /// The first valid RTP packet of the camera's picture since open or rearm came from this address.
+    /// The first valid RTP packet of the camera's picture since open or rearm came, from this address where that is known.
     RtpStarted {
         camera: CameraId,
-        source: SocketAddr,
+        source: Option<SocketAddr>,
     },
     /// No valid RTP of the picture for this long; said once per silence.
     RtpSilent {
@@ -138,11 +167,63 @@ pub enum EngineEvent {
         viewer: ViewerId,
         reason: ViewerGoneReason,
     },
-    /// A worker thread died and was restarted. Streams it held are closed, its viewers have been reported gone.
-    WorkerLost {
-        worker: usize,
+    /// Streams were closed by something else than [`MediaEngine::close`]; their viewers have been reported gone. They can be
+    /// opened again.
+    LegsLost {
+        cause: LegLoss,
         streams: Vec<CameraId>,
     },
+}
+
+/// Why an engine closed streams by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LegLoss {
+    /// The worker thread with this number died and was restarted.
+    Worker(usize),
+    /// The media server of this name died, or forgot what it had.
+    Server(String),
+    /// The media server of this name is to be free of streams.
+    Drained(String),
+}
+
+impl fmt::Display for LegLoss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Worker(number) => write!(f, "media worker {number} failed"),
+            Self::Server(name) => write!(f, "media server {name} was lost"),
+            Self::Drained(name) => write!(f, "media server {name} is being drained"),
+        }
+    }
+}
+
+/// How an engine does.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EngineHealth {
+    /// What keeps it from taking streams, for users to read; `None` when nothing does.
+    pub trouble: Option<String>,
+    /// The media servers that it drives, if any.
+    pub servers: Vec<MediaServer>,
+}
+
+/// A media server that an engine drives.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MediaServer {
+    /// Where it is reached, as configured.
+    pub url: String,
+    /// It answers.
+    pub connected: bool,
+    /// It gets no new streams.
+    pub draining: bool,
+    /// What it calls itself; `None` before it was reached.
+    pub version: Option<String>,
+    /// Streams on it.
+    pub streams: usize,
+    /// Viewers on it.
+    pub viewers: usize,
+    /// CPU time that it uses, in per cent of a core, where it tells.
+    pub cpu_percent: Option<f32>,
+    /// Why it is not connected.
+    pub error: Option<String>,
 }
 
 /// Counters of a camera's leg, since it was opened.
@@ -216,6 +297,19 @@ pub enum EngineError {
     Busy,
     #[error("the media worker that serves this camera was lost; try again")]
     WorkerLost,
+    #[error("no media server can take the stream: {0}")]
+    NoServer(String),
+    #[error("media server {server} could not {operation}: {reason}")]
+    MediaServer {
+        server: String,
+        operation: &'static str,
+        reason: String,
+    },
+    #[error("the media engine {engine} cannot {operation}")]
+    Unsupported {
+        engine: &'static str,
+        operation: &'static str,
+    },
     #[error("cannot {operation}")]
     Io {
         operation: &'static str,
@@ -231,6 +325,11 @@ pub enum EngineError {
 pub trait MediaEngine: Send + Sync + 'static {
     /// Name of the engine as in `media.engine`.
     fn kind(&self) -> &'static str;
+
+    /// Whether it can take streams.
+    fn health(&self) -> EngineHealth {
+        EngineHealth::default()
+    }
 
     /// Reserves ports for the camera and says what to tell it.
     async fn open(&self, spec: StreamSpec) -> Result<OpenedStream, EngineError>;

@@ -3,6 +3,7 @@
 //! [`engine::MediaEngine`] is what the gateway sees; [`sfu`] is our own engine behind it. Nothing here
 //! knows of HTTP, MQTT or the database.
 
+mod candidate;
 pub mod engine;
 pub mod sfu;
 pub mod sys;

@@ -121,7 +121,10 @@ impl From<EngineError> for ApiError {
             | EngineError::ViewerLimit { .. }
             | EngineError::Busy
             | EngineError::WorkerLost
+            | EngineError::NoServer(_)
             | EngineError::Closed => StatusCode::SERVICE_UNAVAILABLE,
+            EngineError::Unsupported { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            EngineError::MediaServer { .. } => StatusCode::BAD_GATEWAY,
             EngineError::Io { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         };
         if status == StatusCode::INTERNAL_SERVER_ERROR {

@@ -113,8 +113,8 @@ impl Dispatcher {
                 tracing::info!(%camera, %viewer, ?reason, "viewer gone");
                 self.shared.forget_viewer(viewer, &Gone::new(&reason));
             }
-            EngineEvent::WorkerLost { worker, streams } => {
-                tracing::error!(worker, streams = streams.len(), "a media worker was lost");
+            EngineEvent::LegsLost { cause, streams } => {
+                tracing::warn!(%cause, streams = streams.len(), "streams are set up anew");
                 for camera in streams {
                     self.tell(camera, Input::LegLost);
                 }

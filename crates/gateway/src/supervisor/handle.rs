@@ -6,14 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apiary_core::lifecycle::{Input, Lifecycle, Phase, StopReason};
-use apiary_media::engine::{BitrateBounds, EngineError, IceParameters, JoinRequest};
+use apiary_media::engine::{
+    BitrateBounds, CandidateDelivery, EngineError, IceParameters, JoinRequest, TrickledCandidate,
+};
 use apiary_store::{StoreError, ViewerSession, Write};
 use apiary_wire::id::{CameraId, StreamId, ViewerId};
 use apiary_wire::units::Bitrate;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
-use tokio::sync::{broadcast, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::Instrument as _;
 use uuid::Uuid;
@@ -57,8 +59,17 @@ pub struct ViewerOrigin {
     pub user_agent: Option<String>,
 }
 
-/// A viewer that was taken in.
+/// What a viewer asks for.
 #[derive(Clone, Debug)]
+pub struct ViewerOffer {
+    /// Its SDP offer.
+    pub sdp: String,
+    /// How it learns of our candidates.
+    pub candidates: CandidateDelivery,
+}
+
+/// A viewer that was taken in.
+#[derive(Debug)]
 pub struct JoinedStream {
     /// Its name from now on.
     pub viewer: ViewerId,
@@ -66,6 +77,8 @@ pub struct JoinedStream {
     pub stream: StreamSnapshot,
     /// The SDP answer to its offer.
     pub answer: String,
+    /// Our candidates that are not in it.
+    pub candidates: Option<mpsc::Receiver<TrickledCandidate>>,
 }
 
 /// The handle; clones are the same supervisor.
@@ -229,7 +242,7 @@ impl Supervisor {
     pub async fn join(
         &self,
         camera: CameraId,
-        offer: String,
+        offer: ViewerOffer,
         from: ViewerOrigin,
     ) -> Result<JoinedStream, JoinError> {
         let (this, (answer, wait)) = (self.clone(), oneshot::channel());
@@ -250,7 +263,7 @@ impl Supervisor {
     async fn join_or_start(
         &self,
         camera: CameraId,
-        offer: &str,
+        offer: &ViewerOffer,
         from: &ViewerOrigin,
     ) -> Result<JoinedStream, JoinError> {
         let mut attempts = 0;
@@ -307,7 +320,7 @@ impl Supervisor {
     async fn join_stream(
         &self,
         link: &StreamLink,
-        offer: &str,
+        offer: &ViewerOffer,
         from: &ViewerOrigin,
     ) -> Result<JoinedStream, EngineError> {
         let (camera, viewer) = (link.camera, ViewerId(Uuid::new_v4()));
@@ -334,11 +347,12 @@ impl Supervisor {
         let request = JoinRequest {
             camera,
             viewer,
-            offer: offer.to_owned(),
+            offer: offer.sdp.clone(),
+            candidates: offer.candidates,
         };
         let joined = self.shared.engine.join(request).await?;
         joining.got_in();
-        let endpoint = joined.webrtc_endpoint_id;
+        let endpoint = joined.webrtc_endpoint_id.clone();
         let Some(known) = self.shared.viewers.joined(viewer, endpoint) else {
             return Err(EngineError::UnknownStream(camera)); // gone again already
         };
@@ -353,6 +367,7 @@ impl Supervisor {
             viewer,
             stream,
             answer: joined.answer,
+            candidates: joined.candidates,
         })
     }
 

@@ -24,7 +24,7 @@ mod viewers;
 pub(crate) use cameras::new_row;
 pub use commands::CameraCommands;
 pub use error::{JoinError, NoStream, StartError};
-pub use handle::{JoinedStream, StartOptions, Supervisor, ViewerOrigin};
+pub use handle::{JoinedStream, StartOptions, Supervisor, ViewerOffer, ViewerOrigin};
 use shared::Shared;
 pub use shared::{EVENT_QUEUE, SupervisorParts};
 pub use snapshot::{

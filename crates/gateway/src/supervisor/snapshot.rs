@@ -155,7 +155,10 @@ impl Gone {
             ViewerGoneReason::StreamClosed(CloseReason::Shutdown) => {
                 Self::for_now("the server is shutting down")
             }
-            ViewerGoneReason::WorkerLost => Self::for_now("the media worker failed"),
+            ViewerGoneReason::WorkerLost => {
+                Self::for_now("the media server that served it was lost")
+            }
+            ViewerGoneReason::Moved => Self::for_now("the stream moves to another media server"),
         }
     }
 

@@ -28,7 +28,10 @@ use super::snapshot::{StreamSnapshot, SupervisorEvent};
 use super::streams::StreamLink;
 use crate::mqtt::ControlError;
 
-/// Longest that the engine may take to open, rearm or close a leg.
+/// Longest that the engine may take to open or rearm a leg. Engines have shorter limits of their own; those of one that
+/// drives media servers leave time to try a second server.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
+/// Longest that the engine may take for anything else.
 const ENGINE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Longest that a command may take; the way to the broker has its own, shorter limit.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
@@ -233,13 +236,17 @@ impl StreamTask {
         self.session.opened = None;
         self.publish(false); // nobody can join until it is open again
         let spec = self.session.order.spec(stream);
-        let mut opened = in_time(self.shared.engine.open(spec.clone())).await;
+        let mut opened = in_time(OPEN_TIMEOUT, self.shared.engine.open(spec.clone())).await;
         if let Err(EngineError::AlreadyOpen(camera)) = opened {
             // No stream but this one has the camera: the leg is left of one that could not be closed.
             tracing::warn!("closing a leg that was left open");
-            let closed = in_time(self.shared.engine.close(camera, CloseReason::Failed)).await;
+            let closed = in_time(
+                ENGINE_TIMEOUT,
+                self.shared.engine.close(camera, CloseReason::Failed),
+            )
+            .await;
             opened = match closed {
-                Ok(()) => in_time(self.shared.engine.open(spec)).await,
+                Ok(()) => in_time(OPEN_TIMEOUT, self.shared.engine.open(spec)).await,
                 Err(error) => Err(error),
             };
         }
@@ -247,7 +254,11 @@ impl StreamTask {
     }
 
     async fn rearm(&mut self, stream: StreamId) -> Input {
-        let rearmed = in_time(self.shared.engine.rearm(self.link.camera, stream)).await;
+        let rearmed = in_time(
+            OPEN_TIMEOUT,
+            self.shared.engine.rearm(self.link.camera, stream),
+        )
+        .await;
         match rearmed {
             Err(EngineError::UnknownStream(_) | EngineError::WorkerLost) => Input::LegLost,
             answer => self.on_leg(stream, answer).await,
@@ -262,7 +273,7 @@ impl StreamTask {
         self.forget_earlier_rtp().await;
         match answer {
             Ok(opened) => {
-                let address = SocketAddrV4::new(self.session.order.advertised, opened.ingest.video);
+                let address = SocketAddrV4::new(opened.address, opened.ingest.video);
                 self.session.opened = Some(opened);
                 self.publish(false);
                 if let Some(waiting) = self.opened.take() {
@@ -348,7 +359,7 @@ impl StreamTask {
     fn request_key_frame(&self) {
         let (engine, camera) = (Arc::clone(&self.shared.engine), self.link.camera);
         let asking = async move {
-            if let Err(error) = in_time(engine.request_key_frame(camera)).await {
+            if let Err(error) = in_time(ENGINE_TIMEOUT, engine.request_key_frame(camera)).await {
                 tracing::debug!(%error, "no key frame could be asked for");
             }
             None
@@ -364,7 +375,12 @@ impl StreamTask {
         };
         // Viewers are told the reason by what they can read of the stream then.
         self.publish(false);
-        if let Err(error) = in_time(self.shared.engine.close(self.link.camera, reason)).await {
+        if let Err(error) = in_time(
+            ENGINE_TIMEOUT,
+            self.shared.engine.close(self.link.camera, reason),
+        )
+        .await
+        {
             tracing::warn!(%error, "the leg could not be closed");
         }
         Input::LegClosed
@@ -400,8 +416,11 @@ impl StreamTask {
 }
 
 /// The engine's answer, or that it gave none.
-async fn in_time<T>(asked: impl Future<Output = Result<T, EngineError>>) -> Result<T, EngineError> {
-    timeout(ENGINE_TIMEOUT, asked)
+async fn in_time<T>(
+    limit: Duration,
+    asked: impl Future<Output = Result<T, EngineError>>,
+) -> Result<T, EngineError> {
+    timeout(limit, asked)
         .await
         .unwrap_or(Err(EngineError::Busy))
 }

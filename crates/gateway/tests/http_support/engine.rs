@@ -1,6 +1,7 @@
 //! An engine that moves no pictures: it remembers what it was told and says what a test makes it say.
 
 use std::collections::{HashMap, HashSet};
+use std::net::Ipv4Addr;
 use std::sync::{Mutex, MutexGuard};
 
 use apiary_media::engine::{
@@ -103,6 +104,7 @@ impl FakeEngine {
     fn opened_stream(camera: CameraId) -> OpenedStream {
         OpenedStream {
             camera_sdp: "v=0\r\n".to_owned(),
+            address: Ipv4Addr::LOCALHOST,
             ingest: IngestPorts {
                 video: 5006,
                 audio: 5008,
@@ -185,6 +187,7 @@ impl MediaEngine for FakeEngine {
         Ok(JoinedViewer {
             answer: ANSWER.to_owned(),
             webrtc_endpoint_id: format!("webrtc-{}", request.viewer.short()),
+            candidates: None,
         })
     }
 

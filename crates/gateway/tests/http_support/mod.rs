@@ -156,7 +156,7 @@ impl Gateway {
         let source = SocketAddr::from((Ipv4Addr::LOCALHOST, 40_000));
         self.engine.say(EngineEvent::RtpStarted {
             camera: id(camera),
-            source,
+            source: Some(source),
         });
         self.until("active", || {
             let stream = self.supervisor.stream(id(camera));

@@ -1,11 +1,12 @@
 //! An engine that moves no pictures: it keeps the same books as a real one and misbehaves on command.
 
 use std::collections::{HashMap, HashSet};
+use std::net::Ipv4Addr;
 use std::sync::{Mutex, MutexGuard};
 
 use apiary_media::engine::{
     CloseReason, EngineError, EngineEvent, IceParameters, IngestPorts, JoinRequest, JoinedViewer,
-    MediaEngine, OpenedStream, StreamSpec, StreamStats, ViewerGoneReason, ViewerStats,
+    LegLoss, MediaEngine, OpenedStream, StreamSpec, StreamStats, ViewerGoneReason, ViewerStats,
 };
 use apiary_wire::id::{CameraId, StreamId, ViewerId};
 use apiary_wire::units::{Bitrate, Ssrc};
@@ -98,7 +99,7 @@ impl FakeEngine {
     pub(crate) fn rtp_started(&self, camera: CameraId) {
         self.say(EngineEvent::RtpStarted {
             camera,
-            source: ([127, 0, 0, 1], 40_000).into(),
+            source: Some(([127, 0, 0, 1], 40_000).into()),
         });
     }
 
@@ -124,8 +125,8 @@ impl FakeEngine {
         for (viewer, camera) in viewers {
             self.gone(camera, viewer, ViewerGoneReason::WorkerLost);
         }
-        self.say(EngineEvent::WorkerLost {
-            worker: 0,
+        self.say(EngineEvent::LegsLost {
+            cause: LegLoss::Worker(0),
             streams: cameras,
         });
     }
@@ -178,6 +179,7 @@ impl FakeEngine {
 fn opened_stream(camera: CameraId, stream: StreamId) -> OpenedStream {
     OpenedStream {
         camera_sdp: format!("sdp of {stream}"),
+        address: Ipv4Addr::LOCALHOST,
         ingest: IngestPorts {
             video: PORTS,
             audio: PORTS + 2,
@@ -261,6 +263,7 @@ impl MediaEngine for FakeEngine {
         Ok(JoinedViewer {
             answer: format!("answer to {}", request.offer),
             webrtc_endpoint_id: format!("webrtc-{}", request.viewer.short()),
+            candidates: None,
         })
     }
 

@@ -3,6 +3,14 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+/// What a viewer asks for.
+pub(crate) fn offer(sdp: &str) -> ViewerOffer {
+    ViewerOffer {
+        sdp: sdp.to_owned(),
+        candidates: CandidateDelivery::InAnswer,
+    }
+}
+
 pub(crate) mod cameras;
 pub(crate) mod engine;
 pub(crate) mod house;
@@ -15,9 +23,10 @@ use std::time::Duration;
 use apiary::config::{Config, DemoPorts};
 use apiary::supervisor::{
     JoinError, JoinedStream, StartError, StartOptions, StreamSnapshot, Supervisor, SupervisorEvent,
-    SupervisorParts, ViewerOrigin,
+    SupervisorParts, ViewerOffer, ViewerOrigin,
 };
 use apiary_core::lifecycle::{Health, Phase};
+use apiary_media::engine::CandidateDelivery;
 use apiary_store::{Store, StoreWriter, WriterTask};
 use apiary_wire::id::{CameraId, ViewerId};
 use tokio::sync::broadcast::Receiver;
@@ -116,7 +125,7 @@ impl Rig {
     pub(crate) async fn join(&self, camera: CameraId) -> Result<JoinedStream, JoinError> {
         let joined = self
             .supervisor
-            .join(camera, "offer".to_owned(), ViewerOrigin::default());
+            .join(camera, offer("offer"), ViewerOrigin::default());
         within("the join", joined).await
     }
 

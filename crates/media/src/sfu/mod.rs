@@ -37,6 +37,7 @@ use self::message::{Mailbox, Message, NewViewer, OpenLeg, Reply};
 use self::ports::{PortPairs, ReserveError};
 use self::shared::{Shared, StreamEntry, ViewerEntry};
 use self::thread::Prepared;
+use crate::candidate::check_candidate;
 use crate::engine::{
     CloseReason, EngineError, EngineEvent, IceParameters, IngestPorts, JoinRequest, JoinedViewer,
     MediaEngine, OpenedStream, StreamSpec, StreamStats, ViewerStats,
@@ -356,6 +357,7 @@ fn opened(
 ) -> OpenedStream {
     OpenedStream {
         camera_sdp,
+        address: entry.advertised,
         ingest: entry.ports,
         pipeline_id: format!("sfu-{}-{}", entry.home, camera.short()),
         rtp_endpoint_id: format!("rtp-{}-{}", entry.ports.video, stream.short()),
@@ -446,6 +448,7 @@ impl MediaEngine for Sfu {
         Ok(JoinedViewer {
             answer,
             webrtc_endpoint_id: format!("webrtc-{worker}-{}", request.viewer.short()),
+            candidates: None,
         })
     }
 
@@ -455,13 +458,7 @@ impl MediaEngine for Sfu {
         if !known {
             return Err(EngineError::UnknownViewer(viewer));
         }
-        if candidate.is_empty() || looks_like_candidate(candidate) {
-            return Ok(());
-        }
-        let shown: String = candidate.chars().take(80).collect();
-        Err(EngineError::Candidate(format!(
-            "{shown:?} is not of the form \"candidate:<foundation> <component> <transport> <priority> <address> <port> typ <type>\""
-        )))
+        check_candidate(candidate)
     }
 
     async fn restart_ice(
@@ -570,27 +567,6 @@ impl Drop for Sfu {
             let _ = worker.mailbox.post(Message::Shutdown);
         }
     }
-}
-
-/// The fixed part of a candidate attribute (RFC 8839 §5.1). The address may be an mDNS name.
-fn looks_like_candidate(text: &str) -> bool {
-    let Some(rest) = text.strip_prefix("candidate:") else {
-        return false;
-    };
-    let mut words = rest.split_ascii_whitespace();
-    let foundation = words.next().is_some_and(|word| word.len() <= 32);
-    let component = words.next().is_some_and(|word| word.parse::<u8>().is_ok());
-    let transport = words.next().is_some();
-    let priority = words.next().is_some_and(|word| word.parse::<u32>().is_ok());
-    let address = words.next().is_some();
-    let port = words.next().is_some_and(|word| word.parse::<u16>().is_ok());
-    foundation
-        && component
-        && transport
-        && priority
-        && address
-        && port
-        && words.next() == Some("typ")
 }
 
 #[cfg(test)]

@@ -8,7 +8,9 @@ use apiary_wire::id::{CameraId, StreamId, ViewerId};
 use std::net::Ipv4Addr;
 use tokio::sync::broadcast;
 
-use crate::engine::{BitrateBounds, EVENT_QUEUE, EngineEvent, IngestPorts, ViewerGoneReason};
+use crate::engine::{
+    BitrateBounds, EVENT_QUEUE, EngineEvent, IngestPorts, LegLoss, ViewerGoneReason,
+};
 
 /// The shared state.
 pub(super) struct Shared {
@@ -112,8 +114,8 @@ impl Shared {
         for (viewer, camera) in viewers {
             self.viewer_gone(camera, viewer, ViewerGoneReason::WorkerLost);
         }
-        self.emit(EngineEvent::WorkerLost {
-            worker,
+        self.emit(EngineEvent::LegsLost {
+            cause: LegLoss::Worker(worker),
             streams: streams.clone(),
         });
         streams

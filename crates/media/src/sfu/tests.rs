@@ -13,7 +13,7 @@ use str0m::Rtc;
 use str0m::media::{Direction, MediaKind};
 
 use super::*;
-use crate::engine::{BitrateBounds, ViewerGoneReason};
+use crate::engine::{BitrateBounds, CandidateDelivery, LegLoss, ViewerGoneReason};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -59,6 +59,7 @@ fn join(camera: u8, viewer: u8) -> JoinRequest {
             .parse()
             .unwrap(),
         offer: offer(),
+        candidates: CandidateDelivery::InAnswer,
     }
 }
 
@@ -81,7 +82,10 @@ async fn loss(
                 reason: ViewerGoneReason::WorkerLost,
                 ..
             } => gone.push(viewer),
-            EngineEvent::WorkerLost { worker, streams } => return (gone, worker, streams),
+            EngineEvent::LegsLost {
+                cause: LegLoss::Worker(worker),
+                streams,
+            } => return (gone, worker, streams),
             other => panic!("{other:?}"),
         }
     }

@@ -234,7 +234,10 @@ impl<'a> Worker<'a> {
                 IngestEvent::RtpStarted { .. } | IngestEvent::RtcpSeen
             );
             let event = match event {
-                IngestEvent::RtpStarted { source } => EngineEvent::RtpStarted { camera, source },
+                IngestEvent::RtpStarted { source } => EngineEvent::RtpStarted {
+                    camera,
+                    source: Some(source),
+                },
                 IngestEvent::Silent { for_ } => EngineEvent::RtpSilent {
                     camera,
                     silent_for: for_,

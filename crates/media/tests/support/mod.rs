@@ -22,8 +22,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use apiary_media::engine::{
-    BitrateBounds, EngineError, EngineEvent, JoinRequest, MediaEngine, OpenedStream, StreamSpec,
-    StreamStats, ViewerGoneReason,
+    BitrateBounds, CandidateDelivery, EngineError, EngineEvent, JoinRequest, MediaEngine,
+    OpenedStream, StreamSpec, StreamStats, ViewerGoneReason,
 };
 use apiary_media::sfu::{Sfu, SfuConfig};
 use apiary_wire::id::{CameraId, StreamId, ViewerId};
@@ -138,6 +138,7 @@ impl House {
             camera: camera_id(camera),
             viewer: viewer_id(viewer),
             offer: offer.to_owned(),
+            candidates: CandidateDelivery::InAnswer,
         };
         self.ask(self.sfu.join(request)).map(|joined| joined.answer)
     }
@@ -179,7 +180,7 @@ impl House {
     pub(crate) fn wait_started(&mut self, number: u8) -> SocketAddr {
         self.wait_for(|event| match event {
             EngineEvent::RtpStarted { camera, source } if *camera == camera_id(number) => {
-                Some(*source)
+                Some(source.unwrap())
             }
             _ => None,
         })

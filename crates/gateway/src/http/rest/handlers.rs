@@ -43,20 +43,23 @@ pub(crate) async fn livestream_health(State(http): State<HttpState>) -> Json<Liv
 
 async fn health_of(http: &HttpState) -> Health {
     let broker_connected = http.broker_connected();
+    let engine = http.engine.health();
     let running = http
         .supervisor
         .streams()
         .into_iter()
         .filter(|stream| !stream.phase.is_over());
     Health {
-        status: if broker_connected {
+        status: if broker_connected && engine.trouble.is_none() {
             "healthy"
         } else {
             "degraded"
         },
         timestamp: time(Timestamp::now()),
-        kurento_connected: true,
+        kurento_connected: engine.trouble.is_none(),
         engine: http.engine.kind(),
+        engine_error: engine.trouble,
+        media_servers: engine.servers.into_iter().map(Into::into).collect(),
         broker_connected,
         active_streams: running.count(),
         total_viewers: http.supervisor.viewers(None).len(),

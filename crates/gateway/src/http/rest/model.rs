@@ -1,6 +1,6 @@
 //! The shapes of the REST API. Dashboards of existing installations read these fields by name: add, never rename or drop.
 
-use apiary_media::engine::{StreamStats, ViewerStats};
+use apiary_media::engine::{MediaServer, StreamStats, ViewerStats};
 use apiary_wire::id::ViewerId;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ fn seconds_between(from: Timestamp, to: Timestamp) -> f64 {
 /// How the gateway does.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Health {
-    /// `healthy`, or `degraded` while the MQTT broker cannot be reached.
+    /// `healthy`, or `degraded` while the MQTT broker cannot be reached or the media engine can take no streams.
     #[schema(pattern = "^(healthy|degraded)$")]
     pub(super) status: &'static str,
     /// Now.
@@ -30,6 +30,12 @@ pub(crate) struct Health {
     pub(super) kurento_connected: bool,
     /// Name of the media engine.
     pub(super) engine: &'static str,
+    /// Why the media engine can take no streams; absent while it can.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) engine_error: Option<String>,
+    /// The media servers that the engine drives; absent with the built-in engine.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) media_servers: Vec<MediaServerEntry>,
     /// Whether cameras can be commanded.
     pub(super) broker_connected: bool,
     /// Streams that run.
@@ -40,6 +46,47 @@ pub(crate) struct Health {
     pub(super) uptime_seconds: u64,
     /// Version of the program.
     pub(super) version: &'static str,
+}
+
+/// A media server that the engine drives.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct MediaServerEntry {
+    /// As configured.
+    url: String,
+    /// `connected`, `draining` (it answers and gets no new streams) or `unreachable`.
+    #[schema(pattern = "^(connected|draining|unreachable)$")]
+    state: &'static str,
+    /// What it calls itself; absent before it was reached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<String>,
+    /// Streams on it.
+    streams: usize,
+    /// Viewers on it.
+    viewers: usize,
+    /// CPU time that it uses, in per cent of a core, where it tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cpu_percent: Option<f32>,
+    /// Why it is not reached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+impl From<MediaServer> for MediaServerEntry {
+    fn from(server: MediaServer) -> Self {
+        Self {
+            state: match (server.connected, server.draining) {
+                (false, _) => "unreachable",
+                (true, true) => "draining",
+                (true, false) => "connected",
+            },
+            url: server.url,
+            version: server.version,
+            streams: server.streams,
+            viewers: server.viewers,
+            cpu_percent: server.cpu_percent,
+            error: server.error,
+        }
+    }
 }
 
 /// The same with the field that the dashboard's proxy adds.

@@ -136,7 +136,7 @@ pub(super) enum ServerMessage {
         camera_id: CameraId,
         stream_id: StreamId,
     },
-    /// A candidate of ours; all of them are in the answer too.
+    /// A candidate of ours. Those of the built-in engine are all in the answer too.
     IceCandidate { candidate: Candidate },
     /// How the stream does, at the join and whenever that changes.
     State {

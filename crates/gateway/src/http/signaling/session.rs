@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 use apiary_core::lifecycle::Phase;
+use apiary_media::engine::{CandidateDelivery, TrickledCandidate};
 use apiary_wire::id::{CameraId, ViewerId};
 use apiary_wire::sdp::Document;
 use axum::extract::ws::{Message, WebSocket, close_code};
@@ -13,6 +14,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::SplitStream;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior};
 
 use super::allowance::Allowance;
@@ -20,7 +22,7 @@ use super::message::{Candidate, ClientMessage, MessageError, ServerMessage};
 use super::outbox::{NotReading, Outbox};
 use crate::http::error::ApiError;
 use crate::http::state::HttpState;
-use crate::supervisor::{JoinedStream, SupervisorEvent, ViewerOrigin};
+use crate::supervisor::{JoinedStream, SupervisorEvent, ViewerOffer, ViewerOrigin};
 
 /// How often a ping is sent; it also keeps proxies from closing a quiet socket.
 const PING_EVERY: Duration = Duration::from_secs(20);
@@ -38,6 +40,8 @@ pub(super) struct Session {
     allowance: Allowance,
     heard: Instant,
     watching: Option<Watching>,
+    /// The engine's candidates for this viewer that were not in the answer.
+    candidates: Option<mpsc::Receiver<TrickledCandidate>>,
 }
 
 /// The viewer of this socket.
@@ -79,6 +83,7 @@ impl Session {
             allowance: Allowance::full(now),
             heard: now,
             watching: None,
+            candidates: None,
         }
     }
 
@@ -106,6 +111,7 @@ impl Session {
             () = self.outbox.closed() => Err(End::Gone),
             frame = self.page.next() => self.on_frame(frame).await,
             event = self.events.recv() => self.on_event(event),
+            candidate = next(&mut self.candidates) => self.on_engine_candidate(candidate),
             _ = pings.tick() => self.on_ping_due(),
         }
     }
@@ -197,18 +203,23 @@ impl Session {
     /// A further offer on the same socket replaces the viewer: that is how some pages reconnect.
     async fn join(&mut self, camera: CameraId, offer: String) -> Result<(), End> {
         self.leave().await;
+        let offer = ViewerOffer {
+            sdp: offer,
+            candidates: CandidateDelivery::Trickled,
+        };
         let joined = self
             .http
             .supervisor
             .join(camera, offer, self.origin.clone())
             .await;
         match joined {
-            Ok(joined) => {
+            Ok(mut joined) => {
                 let watching = Watching {
                     camera,
                     viewer: joined.viewer,
                 };
                 self.watching = Some(watching);
+                self.candidates = joined.candidates.take();
                 self.answer(joined)?;
                 // What happened before the answer is told by how things stand now.
                 self.events = self.http.supervisor.events();
@@ -233,6 +244,21 @@ impl Session {
         Ok(())
     }
 
+    fn on_engine_candidate(&mut self, candidate: Option<TrickledCandidate>) -> Result<(), End> {
+        let Some(candidate) = candidate else {
+            self.candidates = None; // that was the last
+            return Ok(());
+        };
+        let candidate = Candidate {
+            candidate: candidate.candidate,
+            sdp_mid: Some(candidate.sdp_mid),
+            sdp_m_line_index: candidate.sdp_m_line_index,
+        };
+        Ok(self
+            .outbox
+            .send(&ServerMessage::IceCandidate { candidate })?)
+    }
+
     async fn add_candidate(&self, candidate: &str) -> Result<(), End> {
         // Candidates of a viewer that was refused or stopped trickle in late: nothing to say about them.
         let Some(watching) = self.watching else {
@@ -247,6 +273,7 @@ impl Session {
     }
 
     async fn leave(&mut self) {
+        self.candidates = None;
         if let Some(watching) = self.watching.take() {
             self.http.supervisor.leave(watching.viewer).await;
         }
@@ -302,6 +329,7 @@ impl Session {
         let Some(watching) = self.watching.take() else {
             return Ok(());
         };
+        self.candidates = None;
         let stream = self.http.supervisor.stream(watching.camera);
         let (state, failure) = match stream {
             Some(stream) => (stream.phase.as_str(), stream.error),
@@ -314,6 +342,16 @@ impl Session {
             state,
             retry,
         })?)
+    }
+}
+
+/// The next candidate, where any can come.
+async fn next(
+    candidates: &mut Option<mpsc::Receiver<TrickledCandidate>>,
+) -> Option<TrickledCandidate> {
+    match candidates {
+        Some(candidates) => candidates.recv().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What each request to a WHEP address does.
 
-use apiary_media::engine::EngineError;
+use apiary_media::engine::{CandidateDelivery, EngineError};
 use apiary_wire::id::{CameraId, ViewerId};
 use apiary_wire::sdp::Document;
 use axum::body::Bytes;
@@ -19,7 +19,7 @@ use crate::http::extract::{
     user_agent,
 };
 use crate::http::state::HttpState;
-use crate::supervisor::ViewerOrigin;
+use crate::supervisor::{ViewerOffer, ViewerOrigin};
 
 const SDP: &str = "application/sdp";
 const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
@@ -79,6 +79,10 @@ pub(in crate::http) async fn create(
         ip,
         user_agent: user_agent(&headers),
     };
+    let offer = ViewerOffer {
+        sdp: offer,
+        candidates: CandidateDelivery::InAnswer,
+    };
     let joined = http.supervisor.join(camera, offer, origin).await?;
     let tag = new_tag();
     let tagged = Tagged::of_answer(&joined.answer);
@@ -125,7 +129,7 @@ fn forget_if_gone(http: &HttpState, camera: CameraId, viewer: ViewerId) {
         (status = 404, description = "no such session", body = ErrorBody),
         (status = 412, description = "the entity tag is that of an earlier ICE session", body = ErrorBody),
         (status = 415, description = "the body is not application/trickle-ice-sdpfrag", body = ErrorBody),
-        (status = 422, description = "a restart without credentials", body = ErrorBody),
+        (status = 422, description = "a restart without credentials, or one with an engine that cannot restart ICE", body = ErrorBody),
         (status = 428, description = "the If-Match header is missing", body = ErrorBody),
     ))]
 pub(in crate::http) async fn change(
