@@ -7,37 +7,16 @@ use apiary_core::ingest::{
 };
 use apiary_core::viewer::offer::IceCredentials;
 use apiary_wire::sdp::{CameraSdp, camera};
-use apiary_wire::units::Ssrc;
 
 use super::message::ViewerSsrcs;
 use crate::engine::IngestPorts;
-
-/// Random octets that nobody can guess.
-pub(super) fn random<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    aws_lc_rs::rand::fill(&mut bytes).expect("the system's random source works");
-    bytes
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
+use crate::random::{hex, random, ssrcs};
 
 /// Fresh ICE credentials: 32 bits that name the session, 128 that prove it (RFC 8445 §5.3).
 pub(super) fn ice_credentials() -> IceCredentials {
     IceCredentials {
         ufrag: hex(&random::<4>()),
         pwd: hex(&random::<16>()),
-    }
-}
-
-fn ssrcs<const N: usize>() -> [Ssrc; N] {
-    loop {
-        let drawn: [Ssrc; N] = std::array::from_fn(|_| Ssrc(u32::from_be_bytes(random())));
-        let distinct = (1..N).all(|at| !drawn[..at].contains(&drawn[at]));
-        if distinct && !drawn.contains(&Ssrc(0)) {
-            return drawn;
-        }
     }
 }
 

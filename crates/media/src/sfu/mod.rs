@@ -294,7 +294,7 @@ impl Sfu {
         let ssrcs = handout::viewer_ssrcs();
         let candidates = &self.workers[worker].candidates;
         let answer = offer.answer(&LocalDescription {
-            session_id: u64::from_be_bytes(handout::random()) >> 1,
+            session_id: u64::from_be_bytes(crate::random::random()) >> 1,
             ice: &ice,
             fingerprint: &self.identity.fingerprint,
             candidates,

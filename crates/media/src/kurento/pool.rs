@@ -1,0 +1,472 @@
+//! The servers together: which one takes a stream, what becomes of the streams of one that is lost or drained, and the tasks
+//! that watch over each.
+
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use apiary_wire::id::{CameraId, ViewerId};
+use apiary_wire::kurento::{MediaStats, MediaType, ObjectId, Operation};
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use tokio::sync::{Notify, broadcast};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::client::Client;
+use super::connection::{Connection, ConnectionConfig};
+use super::events::ServerListener;
+use super::server::Server;
+use super::tables::{GoneViewer, Shared};
+use super::{KurentoConfig, ServerAddress};
+use crate::engine::{EVENT_QUEUE, EngineEvent, EngineHealth, LegLoss, ViewerGoneReason};
+
+/// How often the counters of streams are read; silence is noticed within this time after its two seconds.
+const COUNT_EVERY: Duration = Duration::from_millis(500);
+/// Counters asked for at once, so that other requests are not held up.
+const COUNTS_AT_ONCE: usize = 16;
+/// How often a server is asked for its load.
+const LOAD_EVERY: Duration = Duration::from_secs(5);
+/// Pause before a server's pipelines are looked through again, when that failed.
+const SWEEP_RETRY: Duration = Duration::from_secs(1);
+/// Longest that a server which left the pool is kept for its last releases.
+const LEAVE_WITHIN: Duration = Duration::from_secs(5);
+
+/// A server of the pool, as configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerSpec {
+    /// Where it is.
+    pub address: ServerAddress,
+    /// What cameras are told to send to. `None`: for a server on this machine what the stream's spec says, else the address that
+    /// the server is reached at.
+    pub advertised: Option<Ipv4Addr>,
+    /// It gets no new streams.
+    pub drain: bool,
+}
+
+/// Why a server cannot be drained.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DrainError {
+    /// It is none of the pool.
+    #[error("{url} is not one of the media servers: {}", .known.join(", "))]
+    Unknown {
+        /// What was asked for.
+        url: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// Its streams would have nowhere to go.
+    #[error("no other media server could take the streams of {url}")]
+    NoOther {
+        /// What was asked for.
+        url: String,
+    },
+}
+
+pub(super) struct Pool {
+    pub(super) config: KurentoConfig,
+    pub(super) tables: Shared,
+    pub(super) events: broadcast::Sender<EngineEvent>,
+    pub(super) stop: CancellationToken,
+    servers: Mutex<Vec<Arc<Server>>>,
+    tasks: TaskTracker,
+    /// A server became ready, or was given up.
+    changed: Notify,
+    /// For what outlives a call.
+    this: Weak<Self>,
+}
+
+impl Pool {
+    pub(super) fn start(config: KurentoConfig) -> Arc<Self> {
+        let specs = config.servers.clone();
+        let pool = Arc::new_cyclic(|this| Self {
+            config,
+            tables: Shared::default(),
+            events: broadcast::Sender::new(EVENT_QUEUE),
+            stop: CancellationToken::new(),
+            servers: Mutex::default(),
+            tasks: TaskTracker::new(),
+            changed: Notify::new(),
+            this: Weak::clone(this),
+        });
+        pool.reconfigure(specs);
+        pool
+    }
+
+    pub(super) fn emit(&self, event: EngineEvent) {
+        // Without subscribers nobody misses it.
+        let _ = self.events.send(event);
+    }
+
+    fn servers(&self) -> MutexGuard<'_, Vec<Arc<Server>>> {
+        // Changed by single pushes and retains.
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All servers, to be used without holding the lock.
+    fn all(&self) -> Vec<Arc<Server>> {
+        self.servers().clone()
+    }
+
+    // ---- which server ----
+
+    /// The ready server with the least load that was not tried yet, of equals the first configured.
+    pub(super) fn pick(&self, tried: &[Arc<Server>]) -> Option<Arc<Server>> {
+        let tables = self.tables.lock();
+        let load = |server: &Arc<Server>| {
+            let (streams, viewers) = tables.count_on(server);
+            server.load(streams, viewers)
+        };
+        self.all()
+            .into_iter()
+            .filter(|server| server.is_ready())
+            .filter(|server| !tried.iter().any(|tried| Arc::ptr_eq(tried, server)))
+            .map(|server| (load(&server), server))
+            .min_by(|(a, _), (b, _)| a.total_cmp(b))
+            .map(|(_, server)| server)
+    }
+
+    /// Waits for a server that was lost a moment ago, where there is one. Whether one is ready now.
+    pub(super) async fn wait_for_return(&self, patience: Duration) -> bool {
+        let deadline = sleep(patience);
+        tokio::pin!(deadline);
+        loop {
+            let changed = self.changed.notified();
+            if self.pick(&[]).is_some() {
+                return true;
+            }
+            let all = self.all();
+            if !all.iter().any(|server| server.may_be_back_within(patience)) {
+                return false;
+            }
+            tokio::select! {
+                () = changed => {}
+                () = &mut deadline => return false,
+            }
+        }
+    }
+
+    /// Why each server that was not tried takes no streams.
+    pub(super) fn troubles(&self, tried: &[Arc<Server>]) -> Vec<String> {
+        let all = self.all();
+        let untried = all
+            .iter()
+            .filter(|server| !tried.iter().any(|tried| Arc::ptr_eq(tried, server)));
+        untried.filter_map(|server| server.trouble()).collect()
+    }
+
+    pub(super) fn health(&self) -> EngineHealth {
+        let all = self.all();
+        let tables = self.tables.lock();
+        let servers = all.iter().map(|server| {
+            let (streams, viewers) = tables.count_on(server);
+            server.report(streams, viewers)
+        });
+        let servers = servers.collect();
+        drop(tables);
+        let trouble = match all.iter().any(|server| server.is_ready()) {
+            true => None,
+            false => Some(format!(
+                "no media server can take streams: {}",
+                self.troubles(&[]).join("; ")
+            )),
+        };
+        EngineHealth { trouble, servers }
+    }
+
+    // ---- what is no more ----
+
+    pub(super) fn close_stream(&self, camera: CameraId, reason: &ViewerGoneReason) {
+        let gone = self.tables.lock().remove_stream(camera, reason);
+        self.tell_gone(gone);
+    }
+
+    pub(super) fn remove_viewer(&self, viewer: ViewerId, reason: ViewerGoneReason) {
+        let (gone, server) = {
+            let mut tables = self.tables.lock();
+            let entry = tables.viewers.get(&viewer);
+            let server = entry.map(|entry| Arc::clone(&entry.server));
+            (tables.remove_viewer(viewer, reason, true), server)
+        };
+        self.tell_gone(gone);
+        if let Some(server) = server.filter(|server| server.is_draining()) {
+            self.move_streams(&server, false);
+        }
+    }
+
+    fn tell_gone(&self, gone: impl IntoIterator<Item = GoneViewer>) {
+        for GoneViewer {
+            viewer,
+            camera,
+            reason,
+        } in gone
+        {
+            self.emit(EngineEvent::ViewerGone {
+                camera,
+                viewer,
+                reason,
+            });
+        }
+    }
+
+    /// Takes these streams out and says so; whoever wants them opens them again.
+    fn lose(&self, cameras: Vec<CameraId>, reason: &ViewerGoneReason, cause: LegLoss) {
+        if cameras.is_empty() {
+            return;
+        }
+        let gone: Vec<GoneViewer> = {
+            let mut tables = self.tables.lock();
+            let removed = cameras
+                .iter()
+                .flat_map(|camera| tables.remove_stream(*camera, reason));
+            removed.collect()
+        };
+        self.tell_gone(gone);
+        self.emit(EngineEvent::LegsLost {
+            cause,
+            streams: cameras,
+        });
+    }
+
+    pub(super) fn on_server_lost(&self, server: &Arc<Server>, why: &str, forgotten: bool) {
+        let cameras = self.tables.lock().cameras_on(server);
+        tracing::warn!(
+            server = server.name(),
+            why,
+            streams = cameras.len(),
+            "a media server is lost"
+        );
+        // What is released on it from here on waits for its return.
+        let cause = LegLoss::Server(server.name().to_owned());
+        self.lose(cameras, &ViewerGoneReason::WorkerLost, cause);
+        server.on_lost(forgotten);
+        self.changed.notify_waiters();
+    }
+
+    // ---- draining ----
+
+    fn find(&self, url: &str) -> Result<Arc<Server>, DrainError> {
+        let all = self.all();
+        let found = all.iter().find(|server| server.name() == url);
+        found.cloned().ok_or_else(|| DrainError::Unknown {
+            url: url.to_owned(),
+            known: all.iter().map(|server| server.name().to_owned()).collect(),
+        })
+    }
+
+    pub(super) fn drain(&self, url: &str, now: bool) -> Result<(), DrainError> {
+        let server = self.find(url)?;
+        let has_streams = self.tables.lock().count_on(&server).0 > 0;
+        if now && has_streams && self.pick(&[Arc::clone(&server)]).is_none() {
+            let url = url.to_owned();
+            return Err(DrainError::NoOther { url });
+        }
+        tracing::info!(server = server.name(), now, "draining a media server");
+        server.set_draining(true);
+        self.move_streams(&server, now);
+        Ok(())
+    }
+
+    pub(super) fn undrain(&self, url: &str) -> Result<(), DrainError> {
+        let server = self.find(url)?;
+        tracing::info!(server = server.name(), "a media server takes streams again");
+        server.set_draining(false);
+        self.changed.notify_waiters();
+        Ok(())
+    }
+
+    /// Has the streams of a server set up anew on others: all, or those without viewers. Where no other server could take them they
+    /// stay.
+    fn move_streams(&self, server: &Arc<Server>, all: bool) {
+        if self.pick(&[Arc::clone(server)]).is_none() {
+            return;
+        }
+        let cameras: Vec<CameraId> = {
+            let tables = self.tables.lock();
+            let here = tables.cameras_on(server).into_iter();
+            here.filter(|camera| all || tables.viewers_of(*camera) == 0)
+                .collect()
+        };
+        let cause = LegLoss::Drained(server.name().to_owned());
+        self.lose(cameras, &ViewerGoneReason::Moved, cause);
+    }
+
+    // ---- the servers' tasks ----
+
+    pub(super) fn reconfigure(&self, specs: Vec<ServerSpec>) {
+        for server in self.all() {
+            if !specs.iter().any(|spec| spec.address == server.address) {
+                self.let_go(server);
+            }
+        }
+        for spec in specs {
+            let known = self.find(&spec.address.url).ok();
+            let (drain, was_draining) = (
+                spec.drain,
+                known.as_ref().is_some_and(|server| server.is_draining()),
+            );
+            let server = known.unwrap_or_else(|| self.add(spec));
+            server.set_draining(drain);
+            if drain && !was_draining {
+                self.move_streams(&server, false);
+            }
+        }
+        self.changed.notify_waiters();
+    }
+
+    fn add(&self, spec: ServerSpec) -> Arc<Server> {
+        let config = &self.config;
+        let (client, calls) = Client::new(config.request_timeout);
+        let stop = self.stop.child_token();
+        let server = Arc::new(Server::new(
+            spec.address.clone(),
+            spec.advertised,
+            client,
+            stop.clone(),
+        ));
+        let listener = ServerListener {
+            pool: Weak::clone(&self.this),
+            server: Arc::downgrade(&server),
+        };
+        let connection = ConnectionConfig {
+            address: spec.address,
+            tls: config.tls.clone(),
+            request_timeout: config.request_timeout,
+            ping_interval: config.ping_interval,
+            failover_after: config.failover_after,
+        };
+        let connection = Connection::new(connection, calls, Arc::new(listener), stop);
+        self.tasks.spawn(connection.run());
+        self.watch(&server);
+        self.servers().push(Arc::clone(&server));
+        server
+    }
+
+    /// Starts what goes on beside a server's connection, until the server is stopped.
+    fn watch(&self, server: &Arc<Server>) {
+        let (releasing, of) = (Arc::clone(server), server.stop.clone());
+        self.tasks.spawn(async move {
+            of.run_until_cancelled(releasing.keep_releasing()).await;
+        });
+        let (measured, of) = (Arc::clone(server), server.stop.clone());
+        self.tasks.spawn(async move {
+            of.run_until_cancelled(keep_asking_for_load(&measured))
+                .await;
+        });
+        let (pool, counted, of) = (
+            Weak::clone(&self.this),
+            Arc::clone(server),
+            server.stop.clone(),
+        );
+        self.tasks.spawn(async move {
+            of.run_until_cancelled(keep_counting(pool, counted)).await;
+        });
+    }
+
+    /// A server that left the configuration: its streams go to others, and it is forgotten once it has released all.
+    fn let_go(&self, server: Arc<Server>) {
+        tracing::info!(server = server.name(), "a media server leaves the pool");
+        server.set_draining(true);
+        self.servers().retain(|other| !Arc::ptr_eq(other, &server));
+        let cameras = self.tables.lock().cameras_on(&server);
+        let cause = LegLoss::Drained(server.name().to_owned());
+        self.lose(cameras, &ViewerGoneReason::Moved, cause);
+        self.tasks.spawn(async move {
+            let _ = timeout(LEAVE_WITHIN, all_released(&[Arc::clone(&server)])).await;
+            server.stop.cancel();
+        });
+    }
+
+    /// Looks a server's pipelines through, and makes it ready.
+    pub(super) fn sweep_soon(&self, server: Arc<Server>) {
+        let (pool, stop) = (Weak::clone(&self.this), server.stop.clone());
+        self.tasks.spawn(async move {
+            let sweeping = async {
+                while let Some(pool) = pool.upgrade() {
+                    let prefix = &pool.config.pipeline_prefix;
+                    let wanted = |id: &ObjectId| pool.tables.lock().has_pipeline(id);
+                    match server.sweep(prefix, wanted).await {
+                        Ok(()) => return pool.changed.notify_waiters(),
+                        Err(super::client::CallError::Disconnected) => return, // it begins anew with the next connection
+                        Err(error) => {
+                            tracing::warn!(server = server.name(), %error, "a media server does not say what it has; trying on");
+                        }
+                    }
+                    drop(pool);
+                    sleep(SWEEP_RETRY).await;
+                }
+            };
+            stop.run_until_cancelled(sweeping).await;
+        });
+    }
+
+    pub(super) async fn shutdown(&self, patience: Duration) {
+        let cameras: Vec<CameraId> = {
+            let mut tables = self.tables.lock();
+            tables.closed = true;
+            tables.streams.keys().copied().collect()
+        };
+        let reason = ViewerGoneReason::StreamClosed(crate::engine::CloseReason::Shutdown);
+        for camera in cameras {
+            self.close_stream(camera, &reason);
+        }
+        if timeout(patience, all_released(&self.all())).await.is_err() {
+            tracing::warn!(
+                "not all media servers confirmed the release of what they had; the next start looks for it"
+            );
+        }
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+/// Completes when nothing is left to be released on these servers.
+async fn all_released(servers: &[Arc<Server>]) {
+    while servers.iter().any(|server| server.has_releases()) {
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn keep_asking_for_load(server: &Server) {
+    let mut ticks = interval(LOAD_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if server.is_up() {
+            server.ask_for_load().await;
+        }
+    }
+}
+
+/// Reads the counters of a server's streams, and lets go of viewers that are gone.
+async fn keep_counting(pool: Weak<Pool>, server: Arc<Server>) {
+    let mut ticks = interval(COUNT_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(pool) = pool.upgrade() else { return };
+        pool.expire_viewers();
+        let endpoints: Vec<(CameraId, ObjectId)> = {
+            let tables = pool.tables.lock();
+            let cameras = tables.cameras_on(&server).into_iter();
+            cameras
+                .filter_map(|camera| Some((camera, tables.leg(camera)?.0.leg.endpoint.clone())))
+                .collect()
+        };
+        let counts = endpoints.into_iter().map(|(camera, endpoint)| {
+            let (pool, server) = (&pool, &server);
+            async move {
+                let operation = Operation::GetStats(MediaType::Video);
+                if let Ok(reply) = server.client.invoke(&endpoint, operation).await {
+                    pool.on_counters(camera, &endpoint, MediaStats::of(&reply));
+                }
+            }
+        });
+        stream::iter(counts)
+            .buffer_unordered(COUNTS_AT_ONCE)
+            .collect::<()>()
+            .await;
+    }
+}
