@@ -63,6 +63,9 @@ pub enum AppError {
     /// The media engine cannot start.
     #[error(transparent)]
     Engine(#[from] SfuStartError),
+    /// An engine that this build does not have.
+    #[error("media.engine: \"kurento\" is not in this build; use \"sfu\"")]
+    NoKurento,
 }
 
 fn remedy(error: &io::Error) -> &'static str {
@@ -197,7 +200,10 @@ async fn in_time(what: &'static str, ending: impl Future<Output = ()>) {
 }
 
 fn start_engine(config: &Config) -> Result<Arc<dyn MediaEngine>, AppError> {
-    let Engine::Sfu = config.media.engine;
+    match config.media.engine {
+        Engine::Sfu => {}
+        Engine::Kurento => return Err(AppError::NoKurento),
+    }
     let sfu = Sfu::start(SfuConfig {
         workers: config.media.workers,
         udp_port: config.media.udp_port,

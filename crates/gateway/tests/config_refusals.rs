@@ -312,14 +312,9 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ),
     // media and ingest.
     (
-        "[media]\nengine = 'kurento'",
-        "media.engine",
-        "not in this version",
-    ),
-    (
         "[media]\nengine = 'gstreamer'",
         "media.engine",
-        "no such engine",
+        "use \"sfu\" or \"kurento\"",
     ),
     ("[media]\nbind = 'eth0'", "media.bind", "no IP address"),
     (
@@ -403,6 +398,153 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "FIRST-LAST",
     ),
     ("[ingest]\nports = [5006, 5999]", "ingest.ports", "quotes"),
+    // kurento.
+    (
+        "[kurento]\nservers = ['kms']",
+        "kurento.servers",
+        "ws://HOST:8888/kurento",
+    ),
+    (
+        "[kurento]\nservers = ['http://kms:8888']",
+        "kurento.servers",
+        "not spoken",
+    ),
+    (
+        "[kurento]\nservers = ['ws://']",
+        "kurento.servers",
+        "names no host",
+    ),
+    (
+        "[kurento]\nservers = ['ws://kms:0']",
+        "kurento.servers",
+        "no port",
+    ),
+    (
+        "[kurento]\nservers = ['ws://u:p@kms']",
+        "kurento.servers",
+        "login",
+    ),
+    (
+        "[kurento]\nservers = ['ws://kms/kurento?a=1']",
+        "kurento.servers",
+        "query",
+    ),
+    (
+        "[kurento]\nservers = ['ws://kms/ä']",
+        "kurento.servers",
+        "path",
+    ),
+    (
+        "[kurento]\nservers = ['ws://kms', 'ws://kms']",
+        "kurento.servers",
+        "ws://kms stands in it twice",
+    ),
+    (
+        "[kurento]\nservers = ['ws://kms', 'ws://KMS:8888/kurento']",
+        "kurento.servers",
+        "ws://kms and ws://KMS:8888/kurento are the same server",
+    ),
+    (
+        "[media]\nengine = 'kurento'\n[kurento]\nservers = []",
+        "kurento.servers",
+        "name a server",
+    ),
+    (
+        "[kurento]\ndrain = ['ws://kms2']",
+        "kurento.drain",
+        "ws://kms2 is not in kurento.servers",
+    ),
+    (
+        "[kurento]\nadvertised = ['127.0.0.1']",
+        "kurento.advertised",
+        "HOST=ADDRESS",
+    ),
+    (
+        "[kurento]\nadvertised = ['127.0.0.1=kms']",
+        "kurento.advertised",
+        "no IPv4",
+    ),
+    (
+        "[kurento]\nadvertised = ['kms2=192.168.1.2']",
+        "kurento.advertised",
+        "at `kms2`",
+    ),
+    (
+        "[kurento]\nadvertised = ['127.0.0.1=10.0.0.1', '127.0.0.1=10.0.0.2']",
+        "kurento.advertised",
+        "twice",
+    ),
+    (
+        "[kurento]\npipeline_prefix = 'a b'",
+        "kurento.pipeline_prefix",
+        "letters",
+    ),
+    (
+        "[kurento]\npipeline_prefix = ''",
+        "kurento.pipeline_prefix",
+        "empty",
+    ),
+    (
+        "[kurento]\nrequest_timeout_s = 61",
+        "kurento.request_timeout_s",
+        "range",
+    ),
+    (
+        "[kurento]\nping_interval_s = 241",
+        "kurento.ping_interval_s",
+        "range",
+    ),
+    (
+        "[kurento]\nfailover_after_s = 0",
+        "kurento.failover_after_s",
+        "range",
+    ),
+    ("[kurento]\nca = '/etc/hostname'", "kurento.ca", "no use"),
+    (
+        "[kurento]\nservers = 'wss://kms'\nca = '/nowhere'",
+        "kurento.ca",
+        "no such file",
+    ),
+    (
+        "[kurento]\ninterfaces = ['eth0/1']",
+        "kurento.interfaces",
+        "ip link",
+    ),
+    (
+        "[kurento]\nstun = 'stun example'",
+        "kurento.stun",
+        "names no host",
+    ),
+    (
+        "[kurento]\nturn = 'turn.example:3478'",
+        "kurento.turn",
+        "turn:HOST:PORT",
+    ),
+    (
+        "[kurento]\nturn = 'turn:u:p@h'\nturn_username = 'u'\nturn_password = 'p'",
+        "kurento.turn",
+        "kurento.turn_username",
+    ),
+    (
+        "[kurento]\nturn = 'turn:h?transport=sctp'\nturn_username = 'u'\nturn_password = 'p'",
+        "kurento.turn",
+        "transport=udp",
+    ),
+    (
+        "[kurento]\nturn = 'turn:h'",
+        "kurento.turn",
+        "kurento.turn_username is missing",
+    ),
+    (
+        "[kurento]\nturn_username = 'u'",
+        "kurento.turn_username",
+        "kurento.turn is missing",
+    ),
+    (
+        "[kurento]\nturn = 'turn:h'\nturn_username = 'u'\nturn_password = 'a:b'",
+        "kurento.turn_password",
+        "colon",
+    ),
     // stream, data, log.
     (
         "[stream]\nstart_timeout_s = 0",

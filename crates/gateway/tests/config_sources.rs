@@ -11,9 +11,9 @@ mod sources;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use apiary::config::keys::{KEYS, LATER, LEGACY};
+use apiary::config::keys::{KEYS, KURENTO_ONLY, LATER, LEGACY};
 use apiary::config::values::{BrokerAddress, BrokerTarget};
-use apiary::config::{Config, Engine, Environment, LogFormat, Verify, primary_ipv4};
+use apiary::config::{Config, Engine, Environment, LogFormat, TurnTransport, Verify, primary_ipv4};
 use sources::{environment, load, load_all};
 
 fn from_environment(variables: &[(&str, &str)]) -> Config {
@@ -157,7 +157,13 @@ fn every_key_has_a_variable() {
                 "mqtt.listen_tls" => "127.0.0.1:8883",
                 "mqtt.server_name" => "name",
                 "mqtt.username" | "mqtt.password" => "secret",
-                "mqtt.ca" | "mqtt.cert" | "mqtt.key" => "/nowhere",
+                "mqtt.ca" | "mqtt.cert" | "mqtt.key" | "kurento.ca" => "/nowhere",
+                "kurento.drain" => "ws://127.0.0.1:8888/kurento",
+                "kurento.advertised" => "127.0.0.1=192.168.1.10",
+                "kurento.interfaces" => "eth0",
+                "kurento.stun" => "stun.example:3478",
+                "kurento.turn" => "turn:turn.example",
+                "kurento.turn_username" | "kurento.turn_password" => "secret",
                 other => panic!("give {other} a value here"),
             }
             .to_owned()
@@ -307,9 +313,10 @@ fn an_existing_installation_starts_with_its_own_names() {
         .iter()
         .map(|note| note.subject.as_str())
         .collect();
-    for (name, _) in LATER {
+    for (name, _) in LATER.iter().chain(KURENTO_ONLY) {
         assert!(noted.contains(name), "{name} is not noted");
     }
+    assert_eq!(config.media.engine, Engine::Sfu, "a name is no choice");
     let notes = format!("{:?}", config.notes);
     assert!(!notes.contains("canary"), "{notes}");
     let accounts = config
@@ -370,6 +377,132 @@ fn old_names_work_one_by_one() {
         from_environment(&[("KMS_MIN_PORT", "5000")]).notes[0].subject,
         "KMS_MIN_PORT"
     );
+}
+
+#[test]
+fn the_kurento_section_has_defaults() {
+    let config = load("[media]\nengine = 'kurento'", &[]).unwrap();
+    assert_eq!(config.media.engine, Engine::Kurento);
+    assert_eq!(config.notes, []);
+    let kurento = config.kurento;
+    assert_eq!(
+        kurento.servers,
+        ["ws://127.0.0.1:8888/kurento".parse().unwrap()]
+    );
+    assert!(kurento.drain.is_empty() && kurento.advertised.is_empty());
+    assert_eq!(kurento.pipeline_prefix, "apiary");
+    let seconds = [
+        kurento.request_timeout,
+        kurento.ping_interval,
+        kurento.failover_after,
+    ];
+    assert_eq!(seconds.map(|duration| duration.as_secs()), [5, 2, 4]);
+    assert!(kurento.ca.is_none() && kurento.ice.interfaces.is_empty());
+    assert!(kurento.ice.stun.is_none() && kurento.ice.turn.is_none());
+}
+
+#[test]
+fn the_whole_kurento_section_is_taken() {
+    let ca = tempfile::NamedTempFile::new().unwrap();
+    let toml = format!(
+        r#"
+        [media]
+        engine = "kurento"
+        [ingest]
+        # The viewers' ports are Kurento's, whatever media.udp_port says.
+        ports = "8000-8999"
+        [kurento]
+        servers = ["ws://kms1", "wss://KMS2.example:8433/kurento", "ws://[fd00::1]:9999/other"]
+        drain = ["ws://kms1:8888/kurento"]
+        advertised = ["kms1=192.168.1.11", "Kms2.example=192.168.1.12", "[fd00::1]=192.168.1.13"]
+        pipeline_prefix = "house_1"
+        request_timeout_s = 1
+        ping_interval_s = 240
+        failover_after_s = 60
+        ca = "{ca}"
+        interfaces = ["eth0", "wlan0"]
+        stun = "stun.example"
+        turn = "turn:192.0.2.10:3479?transport=tcp"
+        turn_username = "u"
+        turn_password = "canary"
+        "#,
+        ca = ca.path().display()
+    );
+    let config = load(&toml, &[]).unwrap();
+    assert!(!format!("{config:?}").contains("canary"));
+    let kurento = config.kurento;
+    let servers: Vec<String> = kurento.servers.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        servers,
+        [
+            "ws://kms1",
+            "wss://KMS2.example:8433/kurento",
+            "ws://[fd00::1]:9999/other"
+        ]
+    );
+    assert_eq!(kurento.drain, [kurento.servers[0].clone()]);
+    let advertised: Vec<String> = kurento
+        .advertised
+        .iter()
+        .map(|(host, address)| format!("{host} {address}"))
+        .collect();
+    assert_eq!(
+        advertised,
+        [
+            "kms1 192.168.1.11",
+            "kms2.example 192.168.1.12",
+            "fd00::1 192.168.1.13"
+        ]
+    );
+    assert_eq!(kurento.ice.interfaces, ["eth0", "wlan0"]);
+    assert_eq!(kurento.ice.stun.unwrap().to_string(), "stun.example:3478");
+    let turn = kurento.ice.turn.unwrap();
+    assert_eq!(turn.server.to_string(), "192.0.2.10:3479");
+    assert_eq!(turn.transport, TurnTransport::Tcp);
+    assert_eq!(
+        (turn.username.as_str(), turn.password.expose()),
+        ("u", "canary")
+    );
+}
+
+/// The old names set the keys; what they say is judged, and not noted, where it is used.
+#[test]
+fn an_existing_installation_may_choose_its_kurento_server() {
+    let names = [
+        ("KURENTO_WS_URL", "ws://kms:8888/kurento"),
+        ("STUN_SERVER", "192.0.2.10"),
+        ("STUN_PORT", "19302"),
+        ("TURN_SERVER_URL", "turn:192.0.2.11?transport=tcp"),
+        ("TURN_SERVER_USERNAME", "u"),
+        ("TURN_SERVER_PASSWORD", "canary"),
+    ];
+    let mut chosen = vec![("APIARY_MEDIA_ENGINE", "kurento")];
+    chosen.extend(names);
+    for config in [from_environment(&names), from_environment(&chosen)] {
+        let is_chosen = config.media.engine == Engine::Kurento;
+        assert_eq!(config.notes.len(), if is_chosen { 0 } else { names.len() });
+        let kurento = config.kurento;
+        assert_eq!(kurento.servers[0].host, "kms");
+        assert_eq!(kurento.ice.stun.unwrap().to_string(), "192.0.2.10:19302");
+        assert_eq!(
+            kurento.ice.turn.unwrap().server.to_string(),
+            "192.0.2.11:3478"
+        );
+    }
+
+    let nonsense = [
+        ("KURENTO_WS_URL", "kms"),
+        ("STUN_SERVER", "a b"),
+        ("TURN_SERVER_URL", "numb.example"),
+        ("TURN_SERVER_PASSWORD", "a:b"),
+    ];
+    assert_eq!(from_environment(&nonsense).notes.len(), nonsense.len());
+    let mut chosen = vec![("APIARY_MEDIA_ENGINE", "kurento")];
+    chosen.extend(nonsense);
+    let errors = Config::load(None, &environment(None, &chosen)).unwrap_err();
+    assert_eq!(errors.0.len(), nonsense.len(), "{errors}");
+    let ipv6 = from_environment(&[("STUN_SERVER", "fd00::1"), ("STUN_PORT", "3479")]);
+    assert_eq!(ipv6.kurento.ice.stun.unwrap().to_string(), "[fd00::1]:3479");
 }
 
 #[test]
@@ -438,5 +571,10 @@ fn risks_that_were_asked_for_are_noted() {
         notes("[network]\nexternal_ip = '192.168.1.1'")[0]
             .text
             .contains("home network")
+    );
+    assert!(
+        notes("[media]\nengine = 'kurento'\n[kurento]\ndrain = 'ws://127.0.0.1'")[0]
+            .text
+            .contains("every server")
     );
 }

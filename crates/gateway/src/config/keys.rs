@@ -82,6 +82,19 @@ pub const KEYS: &[Key] = &[
     key("media.max_viewers_per_stream", "0"),
     key("ingest.bind", ""),
     key("ingest.ports", "\"5006-5999\""),
+    key("kurento.servers", "[\"ws://127.0.0.1:8888/kurento\"]"),
+    key("kurento.drain", "[]"),
+    key("kurento.advertised", "[]"),
+    key("kurento.pipeline_prefix", "\"apiary\""),
+    key("kurento.request_timeout_s", "5"),
+    key("kurento.ping_interval_s", "2"),
+    key("kurento.failover_after_s", "4"),
+    key("kurento.ca", ""),
+    key("kurento.interfaces", "[]"),
+    key("kurento.stun", ""),
+    key("kurento.turn", ""),
+    key("kurento.turn_username", ""),
+    secret("kurento.turn_password"),
     key("stream.start_timeout_s", "30"),
     key("stream.idle_timeout_s", "300"),
     key("stream.replay_timeout_s", "6"),
@@ -111,26 +124,45 @@ pub const LEGACY: &[(&str, &str)] = &[
     ("SIGNALING_SERVER_PORT", "signaling.listen"),
     ("LOG_LEVEL", "log.level"),
     ("DEBUG", "log.level"),
+    ("KURENTO_WS_URL", "kurento.servers"),
+    ("STUN_SERVER", "kurento.stun"),
+    ("STUN_PORT", "kurento.stun"),
+    ("TURN_SERVER_URL", "kurento.turn"),
+    ("TURN_SERVER_USERNAME", "kurento.turn_username"),
+    ("TURN_SERVER_PASSWORD", "kurento.turn_password"),
+];
+
+/// Those of [`LEGACY`] that only the engine `kurento` uses, and what to know about them with the built-in engine.
+pub const KURENTO_ONLY: &[(&str, &str)] = &[
+    (
+        "KURENTO_WS_URL",
+        "not used: the built-in engine moves the pictures, and no Kurento server is needed; it counts with \
+         media.engine = \"kurento\" only",
+    ),
+    (
+        "STUN_SERVER",
+        "not used: the built-in engine gives browsers network.local_ip and network.external_ip directly; it counts \
+         with media.engine = \"kurento\" only",
+    ),
+    ("STUN_PORT", "not used, as STUN_SERVER is not"),
+    (
+        "TURN_SERVER_URL",
+        "not used: the built-in engine does not relay through TURN, and viewers need a direct way to media.udp_port; \
+         it counts with media.engine = \"kurento\" only",
+    ),
+    (
+        "TURN_SERVER_USERNAME",
+        "not used, as TURN_SERVER_URL is not",
+    ),
+    (
+        "TURN_SERVER_PASSWORD",
+        "not used, as TURN_SERVER_URL is not",
+    ),
 ];
 
 /// Names of existing installations for what this version does not have, and what to know about it. They are accepted, so
 /// that an installation starts unchanged.
 pub const LATER: &[(&str, &str)] = &[
-    (
-        "KURENTO_WS_URL",
-        "ignored: the pictures are moved by the built-in engine, no Kurento server is needed",
-    ),
-    (
-        "STUN_SERVER",
-        "ignored: browsers are given network.local_ip and network.external_ip directly",
-    ),
-    ("STUN_PORT", "ignored, as STUN_SERVER is"),
-    (
-        "TURN_SERVER_URL",
-        "ignored: relaying through TURN is not in this version; viewers need a direct way to media.udp_port",
-    ),
-    ("TURN_SERVER_USERNAME", "ignored, as TURN_SERVER_URL is"),
-    ("TURN_SERVER_PASSWORD", "ignored, as TURN_SERVER_URL is"),
     (
         "AUTH_ENABLED",
         "ignored: accounts are not in this version; whoever reaches http.listen or signaling.listen can watch, so keep them on loopback or behind a proxy that asks for a password",

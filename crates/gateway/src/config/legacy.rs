@@ -3,6 +3,8 @@
 //! They set the same keys as our own names, so that an installation moves over with its `.env` as it is. Names for what
 //! this version does not have are noted, never refused.
 
+use std::net::Ipv6Addr;
+
 use super::keys;
 use super::raw::{Entry, Origin, RawValue};
 use super::reader::{Reader, Variables};
@@ -15,7 +17,16 @@ pub(super) fn apply(reader: &mut Reader, variables: &Variables) {
             reader.note(*name, *text);
         }
     }
+    for (name, _) in keys::KURENTO_ONLY {
+        if variables.contains_key(*name) {
+            reader.found_what_only_kurento_uses(name);
+        }
+    }
     for (name, key) in [
+        ("KURENTO_WS_URL", "kurento.servers"),
+        ("TURN_SERVER_URL", "kurento.turn"),
+        ("TURN_SERVER_USERNAME", "kurento.turn_username"),
+        ("TURN_SERVER_PASSWORD", "kurento.turn_password"),
         ("LOCAL_IP", "network.local_ip"),
         ("EXTERNAL_IP", "network.external_ip"),
         ("EMQX_LIVESTREAM_CLIENT_ID", "mqtt.client_id"),
@@ -45,6 +56,7 @@ pub(super) fn apply(reader: &mut Reader, variables: &Variables) {
         8765,
     );
     ports(reader, variables);
+    stun(reader, variables);
 }
 
 fn text<'a>(variables: &'a Variables, name: &str) -> Option<(&'a str, &'a Origin)> {
@@ -135,6 +147,19 @@ fn broker(reader: &mut Reader, variables: &Variables) {
         None => format!("{scheme}://{host}"),
     };
     reader.set("mqtt.broker", RawValue::Untyped(url), origin.clone());
+}
+
+/// `STUN_SERVER` and `STUN_PORT`; a port alone names no server.
+fn stun(reader: &mut Reader, variables: &Variables) {
+    let Some((host, origin)) = text(variables, "STUN_SERVER") else {
+        return;
+    };
+    let server = match text(variables, "STUN_PORT") {
+        Some((port, _)) if host.parse::<Ipv6Addr>().is_ok() => format!("[{host}]:{port}"),
+        Some((port, _)) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    };
+    reader.set("kurento.stun", RawValue::Untyped(server), origin.clone());
 }
 
 fn listen(

@@ -13,7 +13,7 @@ use super::values::{self, BrokerTarget, IpNetwork, integer, seconds};
 use super::{
     Config, Credentials, DataConfig, EmbeddedBrokerConfig, Engine, HttpConfig, IngestConfig,
     LogConfig, LogFormat, MediaConfig, MqttConfig, NetworkConfig, SignalingConfig, StreamConfig,
-    TlsFiles, Verify, network, validate,
+    TlsFiles, Verify, kurento, network, validate,
 };
 use crate::secret::Secret;
 
@@ -30,13 +30,15 @@ impl Config {
     /// Everything that is wrong, at once: see [`ConfigErrors`].
     pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Self, ConfigErrors> {
         let mut reader = Reader::collect(file, environment);
+        let media = media(&mut reader);
         let mut config = Self {
             http: http(&mut reader),
             signaling: signaling(&mut reader),
             mqtt: mqtt(&mut reader),
             network: networks(&mut reader),
-            media: media(&mut reader),
             ingest: ingest(&mut reader),
+            kurento: kurento::load(&mut reader, media.engine),
+            media,
             stream: stream(&mut reader),
             data: DataConfig {
                 dir: reader
@@ -151,7 +153,7 @@ fn mqtt(reader: &mut Reader) -> MqttConfig {
             .read("mqtt.verify", values::verify)
             .unwrap_or(Verify::Full),
         client_id: reader
-            .read("mqtt.client_id", values::client_id)
+            .read("mqtt.client_id", values::name_prefix)
             .unwrap_or_else(|| "livestream_service".to_owned()),
         credentials: username.map(|username| Credentials { username, password }),
         keepalive_interval: duration(reader, "mqtt.keepalive_interval_s", 1..=60, 4),

@@ -11,6 +11,7 @@ mod environment;
 mod error;
 mod file;
 pub mod keys;
+mod kurento;
 mod legacy;
 mod load;
 mod network;
@@ -29,6 +30,9 @@ use apiary_wire::units::Bitrate;
 pub use demo::DemoPorts;
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors, Note};
+pub use kurento::{
+    HostPort, KurentoConfig, KurentoIce, KurentoTurn, KurentoUrl, KurentoUrlError, TurnTransport,
+};
 pub use network::primary_ipv4;
 pub use raw::Origin;
 use values::{BrokerTarget, IpNetwork};
@@ -50,6 +54,8 @@ pub struct Config {
     pub media: MediaConfig,
     /// Where cameras' RTP is received.
     pub ingest: IngestConfig,
+    /// The pool of Kurento servers, for the engine of that name.
+    pub kurento: KurentoConfig,
     /// The life of a stream.
     pub stream: StreamConfig,
     /// Where things are kept.
@@ -175,6 +181,8 @@ pub struct MediaConfig {
 pub enum Engine {
     /// Our own WebRTC fan-out.
     Sfu,
+    /// A pool of Kurento Media Servers; see [`KurentoConfig`].
+    Kurento,
 }
 
 /// `[ingest]`

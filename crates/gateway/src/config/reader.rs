@@ -20,6 +20,8 @@ pub(super) type Variables = BTreeMap<String, Entry>;
 pub(super) struct Reader {
     entries: BTreeMap<&'static str, Entry>,
     failed: BTreeSet<&'static str>,
+    /// Old installations' variables that only the engine `kurento` uses.
+    kurento_only: BTreeSet<&'static str>,
     pub(super) errors: Vec<ConfigError>,
     pub(super) notes: Vec<Note>,
 }
@@ -131,6 +133,29 @@ impl Reader {
         self.entries.contains_key(key)
     }
 
+    /// Whether an old installation's variable set the key.
+    pub(super) fn is_from_old_variable(&self, key: &str) -> bool {
+        let variable = self
+            .entries
+            .get(key)
+            .and_then(|entry| entry.origin.variable());
+        variable.is_some_and(|name| !name.starts_with(keys::PREFIX))
+    }
+
+    /// Remembers a variable that only the engine `kurento` uses: which engine it is, is not known yet.
+    pub(super) fn found_what_only_kurento_uses(&mut self, name: &'static str) {
+        self.kurento_only.insert(name);
+    }
+
+    /// The engine is another: notes for the variables that only `kurento` uses.
+    pub(super) fn note_what_only_kurento_uses(&mut self) {
+        for (name, text) in keys::KURENTO_ONLY {
+            if self.kurento_only.contains(name) {
+                self.note(*name, *text);
+            }
+        }
+    }
+
     /// Whether the key was set to something that was refused.
     pub(super) fn has_failed(&self, key: &str) -> bool {
         self.failed.contains(key)
@@ -153,6 +178,15 @@ impl Reader {
                 None
             }
         }
+    }
+
+    /// The key's value; `None` where it is not set, or is nothing the key takes, which nobody is told.
+    pub(super) fn read_unjudged<T>(
+        &self,
+        key: &'static str,
+        parse: impl FnOnce(&RawValue) -> Parsed<T>,
+    ) -> Option<T> {
+        parse(&self.entries.get(key)?.value).ok()
     }
 
     /// Remembers that a key's value was refused.

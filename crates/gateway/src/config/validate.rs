@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::reader::Reader;
 use super::values::{BrokerTarget, Rejection, seconds};
-use super::{Config, Verify};
+use super::{Config, Engine, Verify, kurento};
 
 /// Bounds within which the cameras' encoders follow (camera-protocol.md), in kbit/s.
 const CAMERA_BITRATE_KBPS: std::ops::RangeInclusive<u64> = 500..=5000;
@@ -19,6 +19,7 @@ pub(super) fn check(config: &Config, reader: &mut Reader) {
     certificates(config, reader);
     external_only(config, reader);
     addresses(config, reader);
+    kurento::check(config, reader);
 }
 
 fn refuse(
@@ -109,8 +110,11 @@ fn collide(a: SocketAddr, b: SocketAddr) -> bool {
         && (a.ip() == b.ip() || covers(a.ip(), b.ip()) || covers(b.ip(), a.ip()))
 }
 
-/// The workers' ports must exist and lie outside the cameras'.
+/// The workers' ports must exist and lie outside the cameras'. Kurento has no workers of ours.
 fn udp_ports(config: &Config, reader: &mut Reader) {
+    if config.media.engine == Engine::Kurento {
+        return;
+    }
     let first = usize::from(config.media.udp_port);
     let last = first + config.media.workers - 1;
     if last > usize::from(u16::MAX) {

@@ -304,15 +304,16 @@ pub(super) fn broker(value: &RawValue) -> Parsed<BrokerTarget> {
         return reject("a path does not belong into it", HINT);
     }
     let default = if tls { MQTTS_PORT } else { MQTT_PORT };
-    let (host, port) = host_and_port(rest, default)?;
+    let (host, port) = host_and_port(rest, default, "write mqtt://HOST:PORT")?;
     Ok(BrokerTarget::External(BrokerAddress { host, port, tls }))
 }
 
-fn host_and_port(text: &str, default: u16) -> Parsed<(String, u16)> {
+/// `HOST[:PORT]`, an IPv6 address in brackets; `hint` says how the whole value is written.
+pub(super) fn host_and_port(text: &str, default: u16, hint: &str) -> Parsed<(String, u16)> {
     let bad = || {
         reject(
             "it names no host",
-            "write mqtt://HOST:PORT, an IPv6 address in brackets",
+            format!("{hint}, an IPv6 address in brackets"),
         )
     };
     let (host, port) = match text.strip_prefix('[') {
@@ -419,8 +420,8 @@ pub(super) fn origin(value: &RawValue) -> Parsed<String> {
     Ok(text.to_ascii_lowercase())
 }
 
-/// The beginning of an MQTT client id.
-pub(super) fn client_id(value: &RawValue) -> Parsed<String> {
+/// The beginning of a name: an MQTT client id, or pipelines on a Kurento server.
+pub(super) fn name_prefix(value: &RawValue) -> Parsed<String> {
     let text = text(value)?;
     if text.len() > 64 {
         return reject("it is longer than 64 characters", "shorten it");
@@ -479,8 +480,8 @@ pub(super) fn directory(value: &RawValue) -> Parsed<PathBuf> {
 pub(super) fn engine(value: &RawValue) -> Parsed<Engine> {
     match text(value)?.as_str() {
         "sfu" => Ok(Engine::Sfu),
-        "kurento" => reject("the Kurento engine is not in this version", "use \"sfu\""),
-        _ => reject("there is no such engine", "use \"sfu\""),
+        "kurento" => Ok(Engine::Kurento),
+        _ => reject("there is no such engine", "use \"sfu\" or \"kurento\""),
     }
 }
 
