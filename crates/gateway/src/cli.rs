@@ -6,6 +6,7 @@
 mod check;
 mod demo;
 mod free_ports;
+mod kurento_files;
 mod openapi;
 mod output;
 mod runtime;
@@ -65,6 +66,14 @@ enum Command {
         Exit code 1 when something will not work."
     )]
     Check(serve::Options),
+    /// Write the files that Kurento servers read their settings from
+    #[command(
+        long_about = "Writes WebRtcEndpoint.conf.ini and BaseRtpEndpoint.conf.ini, which a Kurento server reads from \
+        /etc/kurento/modules/kurento, from the settings: its ports, the address that viewers are told, STUN and TURN. \
+        Says `unchanged` where a file is so already. The first holds the TURN password where there is one, and is then \
+        for its owner and root only, as whom the official image's server runs. scripts/start-kurento.sh does all of it."
+    )]
+    KurentoFiles(kurento_files::Options),
     /// Print the OpenAPI document of the REST API
     Openapi,
 }
@@ -76,6 +85,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Serve(options) => serve::run(&options),
         Command::Simulate(options) => simulate::run(&options),
         Command::Check(options) => check::run(&options),
+        Command::KurentoFiles(options) => kurento_files::run(&options),
         Command::Openapi => openapi::run(),
     }
 }

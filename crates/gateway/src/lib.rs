@@ -9,6 +9,7 @@ pub mod check;
 pub mod cli;
 pub mod config;
 pub mod http;
+pub mod kurento_files;
 pub mod logging;
 pub mod mqtt;
 pub mod secret;

@@ -29,6 +29,9 @@ pub const PREFIX: &str = "APIARY_";
 /// The variable that names the configuration file, where `--config` does not.
 pub const CONFIG_VARIABLE: &str = "APIARY_CONFIG";
 
+/// The variable that chooses the media engine.
+pub const ENGINE_VARIABLE: &str = "APIARY_MEDIA_ENGINE";
+
 const fn key(path: &'static str, default: &'static str) -> Key {
     Key {
         path,
