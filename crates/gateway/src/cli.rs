@@ -7,6 +7,7 @@ mod check;
 mod demo;
 mod free_ports;
 mod kurento_files;
+mod kurento_ping;
 mod openapi;
 mod output;
 mod runtime;
@@ -74,6 +75,12 @@ enum Command {
         for its owner and root only, as whom the official image's server runs. scripts/start-kurento.sh does all of it."
     )]
     KurentoFiles(kurento_files::Options),
+    /// Ask a Kurento server whether it is there
+    #[command(
+        long_about = "Asks a Kurento server whether it is there, with a question that leaves nothing behind. Exit code 1 when \
+        it does not answer as Kurento does, with what to do about it."
+    )]
+    KurentoPing(kurento_ping::Options),
     /// Print the OpenAPI document of the REST API
     Openapi,
 }
@@ -86,6 +93,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Simulate(options) => simulate::run(&options),
         Command::Check(options) => check::run(&options),
         Command::KurentoFiles(options) => kurento_files::run(&options),
+        Command::KurentoPing(options) => kurento_ping::run(&options),
         Command::Openapi => openapi::run(),
     }
 }

@@ -10,6 +10,7 @@ pub mod cli;
 pub mod config;
 pub mod http;
 pub mod kurento_files;
+pub mod kurento_probe;
 pub mod logging;
 pub mod mqtt;
 pub mod secret;

@@ -4,6 +4,7 @@
 //! Each examination adds findings to the [`Report`]; what a value may be belongs to `config`, not here.
 
 mod broker;
+mod kurento;
 mod network;
 mod ports;
 mod storage;
@@ -11,7 +12,7 @@ mod storage;
 use std::fmt;
 use std::path::Path;
 
-use crate::config::{Config, Environment};
+use crate::config::{Config, Engine, Environment};
 use crate::logging::printable;
 
 /// How bad a finding is.
@@ -126,7 +127,11 @@ async fn examine_parts(config: &Config, report: &mut Report) {
         );
     }
     ports::tcp(config, running, report);
-    ports::udp(config, running, report);
+    match config.media.engine {
+        Engine::Sfu => ports::udp(config, running, report),
+        // The ports are the servers' then.
+        Engine::Kurento => kurento::examine(config, report).await,
+    }
     broker::examine(config, report).await;
     storage::examine(&config.data.dir, report);
     network::examine(config, report);

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, UdpSocket};
 
 use super::Report;
-use crate::config::Config;
+use crate::config::{Config, Engine};
 
 pub(super) fn examine(config: &Config, report: &mut Report) {
     let local = config.network.local_ip;
@@ -34,16 +34,23 @@ fn external(config: &Config, report: &mut Report) {
     let Some(external) = config.network.external_ip else {
         return;
     };
+    let local = config.network.local_ip;
     let (first, last) = (config.ingest.ports.start(), config.ingest.ports.end());
-    let udp = config.media.udp_port;
-    let last_udp = usize::from(udp) + config.media.workers - 1;
+    let ports = match config.media.engine {
+        Engine::Sfu => {
+            let udp = config.media.udp_port;
+            let last_udp = usize::from(udp) + config.media.workers - 1;
+            format!(
+                "UDP {udp}-{last_udp} for viewers, and UDP {first}-{last} for cameras elsewhere, to {local}"
+            )
+        }
+        Engine::Kurento => format!(
+            "UDP {first}-{last}, for viewers and for cameras elsewhere, to the Kurento server"
+        ),
+    };
     report.note(
         "network.external_ip",
-        format!(
-            "cannot be tried from inside. The router of {external} must forward UDP {udp}-{last_udp} for viewers, and \
-             UDP {first}-{last} for cameras elsewhere, to {}",
-            config.network.local_ip
-        ),
+        format!("cannot be tried from inside. The router of {external} must forward {ports}"),
     );
 }
 

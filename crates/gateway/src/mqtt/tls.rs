@@ -12,8 +12,8 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig,
-    SignatureScheme,
+    CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore,
+    ServerConfig, SignatureScheme, WantsVerifier,
 };
 
 use crate::config::{TlsFiles, Verify};
@@ -67,9 +67,11 @@ pub enum TlsFileError {
     },
     /// No file was given and the system has no list of authorities.
     #[error(
-        "the system has no list of certificate authorities ({cause}); set mqtt.ca to the one that signed the broker's certificate"
+        "the system has no list of certificate authorities ({cause}); set {key} to the one that signed the server's certificate"
     )]
     NoSystemRoots {
+        /// The configuration key that would name one.
+        key: &'static str,
         /// What was found instead.
         cause: String,
     },
@@ -98,19 +100,15 @@ pub fn install_crypto_provider() {
 /// # Errors
 /// When a file cannot be used.
 pub fn client_config(files: &TlsFiles, verify: Verify) -> Result<ClientConfig, TlsFileError> {
-    let roots = Arc::new(match &files.ca {
-        Some(path) => authorities("mqtt.ca", path)?,
-        None => system_authorities()?,
-    });
-    let builder = ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .expect("the provider has cipher suites for TLS 1.2 and 1.3");
+    let roots = Arc::new(roots("mqtt.ca", files.ca.as_deref())?);
+    let builder = client_builder();
     let builder = match verify {
         Verify::Full => builder.with_root_certificates(roots),
         Verify::Chain => {
             let inner = WebPkiServerVerifier::builder_with_provider(roots, provider())
                 .build()
                 .map_err(|error| TlsFileError::NoSystemRoots {
+                    key: "mqtt.ca",
                     cause: error.to_string(),
                 })?;
             builder
@@ -126,6 +124,28 @@ pub fn client_config(files: &TlsFiles, verify: Verify) -> Result<ClientConfig, T
                 .with_client_auth_cert(chain, key)
                 .map_err(|error| unusable(path, &error))
         }
+    }
+}
+
+/// For connecting to a server that wants no certificate of ours: trusts the file that `key` names, or the system's authorities.
+///
+/// # Errors
+/// When the file cannot be used.
+pub fn trusting(key: &'static str, ca: Option<&Path>) -> Result<ClientConfig, TlsFileError> {
+    let builder = client_builder().with_root_certificates(roots(key, ca)?);
+    Ok(builder.with_no_client_auth())
+}
+
+fn client_builder() -> ConfigBuilder<ClientConfig, WantsVerifier> {
+    ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .expect("the provider has cipher suites for TLS 1.2 and 1.3")
+}
+
+fn roots(key: &'static str, ca: Option<&Path>) -> Result<RootCertStore, TlsFileError> {
+    match ca {
+        Some(path) => authorities(key, path),
+        None => system_authorities(key),
     }
 }
 
@@ -244,7 +264,7 @@ fn authorities(key: &'static str, path: &Path) -> Result<RootCertStore, TlsFileE
     Ok(roots)
 }
 
-fn system_authorities() -> Result<RootCertStore, TlsFileError> {
+fn system_authorities(key: &'static str) -> Result<RootCertStore, TlsFileError> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(found.certs);
@@ -253,7 +273,7 @@ fn system_authorities() -> Result<RootCertStore, TlsFileError> {
             .errors
             .first()
             .map_or_else(|| "none was found".to_owned(), ToString::to_string);
-        return Err(TlsFileError::NoSystemRoots { cause });
+        return Err(TlsFileError::NoSystemRoots { key, cause });
     }
     Ok(roots)
 }
