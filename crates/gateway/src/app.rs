@@ -9,15 +9,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use apiary_media::engine::MediaEngine;
-use apiary_media::sfu::{Sfu, SfuConfig, SfuStartError};
 use apiary_store::{SqliteStore, Store, StoreError, StoreWriter};
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, Engine, MqttConfig};
+use crate::config::{Config, MqttConfig};
+use crate::engine::{self, EngineStartError, StartedEngine};
 use crate::http::{HttpParts, HttpServer};
 use crate::mqtt::{Mqtt, MqttStartError};
 use crate::supervisor::{Supervisor, SupervisorParts};
@@ -38,6 +37,22 @@ pub struct Ready {
     pub signaling: Vec<SocketAddr>,
     /// The embedded broker, where there is one.
     pub broker: Option<SocketAddr>,
+}
+
+/// How the running program is told things.
+pub struct Controls {
+    /// Ends it.
+    pub shutdown: CancellationToken,
+    /// Configurations to take over as far as that can be done while it runs.
+    pub reloads: mpsc::Receiver<Config>,
+}
+
+impl Controls {
+    /// Without reloads.
+    pub fn new(shutdown: CancellationToken) -> Self {
+        let (_, reloads) = mpsc::channel(1);
+        Self { shutdown, reloads }
+    }
 }
 
 /// Why the program cannot start.
@@ -62,10 +77,7 @@ pub enum AppError {
     Mqtt(#[from] MqttStartError),
     /// The media engine cannot start.
     #[error(transparent)]
-    Engine(#[from] SfuStartError),
-    /// An engine that this build does not have.
-    #[error("media.engine: \"kurento\" is not in this build; use \"sfu\"")]
-    NoKurento,
+    Engine(#[from] EngineStartError),
 }
 
 fn remedy(error: &io::Error) -> &'static str {
@@ -80,25 +92,26 @@ fn remedy(error: &io::Error) -> &'static str {
     }
 }
 
-/// Runs the program until `shutdown`, then ends it within 5 s. `ready` is told once everything listens.
+/// Runs the program until its shutdown, then ends it within 5 s. `ready` is told once everything listens.
 ///
 /// # Errors
 /// When a part cannot start; the text says which setting to change.
 pub async fn run(
     config: Config,
-    shutdown: CancellationToken,
+    controls: Controls,
     ready: oneshot::Sender<Ready>,
 ) -> Result<(), AppError> {
     let listeners = Listeners::bind(&config).await?;
     let store = Arc::new(SqliteStore::open(&database(&config)).await?);
-    let app = App {
+    let mut app = App {
         config: Arc::new(config),
         store: Arc::clone(&store) as Arc<dyn Store>,
-        shutdown,
+        shutdown: controls.shutdown,
+        reloads: controls.reloads,
     };
-    let ended = match start_engine(&app.config) {
+    let ended = match engine::start(&app.config) {
         Ok(engine) => app.with_engine(engine, listeners, ready).await,
-        Err(error) => Err(error),
+        Err(error) => Err(error.into()),
     };
     store.close().await;
     ended
@@ -114,23 +127,24 @@ struct App {
     config: Arc<Config>,
     store: Arc<dyn Store>,
     shutdown: CancellationToken,
+    reloads: mpsc::Receiver<Config>,
 }
 
 impl App {
     async fn with_engine(
-        &self,
-        engine: Arc<dyn MediaEngine>,
+        &mut self,
+        engine: StartedEngine,
         listeners: Listeners,
         ready: oneshot::Sender<Ready>,
     ) -> Result<(), AppError> {
-        let ended = self.with_mqtt(Arc::clone(&engine), listeners, ready).await;
-        in_time("the media engine", engine.shutdown()).await;
+        let ended = self.with_mqtt(engine.clone(), listeners, ready).await;
+        in_time("the media engine", engine.engine.shutdown()).await;
         ended
     }
 
     async fn with_mqtt(
-        &self,
-        engine: Arc<dyn MediaEngine>,
+        &mut self,
+        engine: StartedEngine,
         listeners: Listeners,
         ready: oneshot::Sender<Ready>,
     ) -> Result<(), AppError> {
@@ -144,16 +158,16 @@ impl App {
     }
 
     async fn with_store_writer(
-        &self,
+        &mut self,
         mqtt: &Mqtt,
-        engine: Arc<dyn MediaEngine>,
+        engine: StartedEngine,
         listeners: Listeners,
         ready: oneshot::Sender<Ready>,
     ) -> Result<(), AppError> {
         let (writer, task) = StoreWriter::spawn(Arc::clone(&self.store));
         let parts = SupervisorParts {
             config: Arc::clone(&self.config),
-            engine: Arc::clone(&engine),
+            engine: Arc::clone(&engine.engine),
             commands: Arc::new(mqtt.control.clone()),
             store: Arc::clone(&self.store),
             writer,
@@ -163,12 +177,12 @@ impl App {
                 let addresses = listeners.addresses(mqtt);
                 let http = HttpParts {
                     supervisor: supervisor.clone(),
-                    engine,
+                    engine: engine.clone(),
                     broker: mqtt.control.broker(),
                     cors_origins: self.config.http.cors_origins.clone(),
                 };
                 let server = HttpServer::start(http, listeners.http, listeners.signaling);
-                self.serve(addresses, ready).await;
+                self.serve(&engine, addresses, ready).await;
                 // Pages are told by both: that the server goes, and that their stream does.
                 tokio::join!(server.shutdown(), supervisor.shutdown());
                 Ok(())
@@ -179,7 +193,12 @@ impl App {
         ended
     }
 
-    async fn serve(&self, addresses: Ready, ready: oneshot::Sender<Ready>) {
+    async fn serve(
+        &mut self,
+        engine: &StartedEngine,
+        addresses: Ready,
+        ready: oneshot::Sender<Ready>,
+    ) {
         tracing::info!(
             http = ?addresses.http,
             signaling = ?addresses.signaling,
@@ -188,7 +207,12 @@ impl App {
         );
         // Who started the program may not be interested.
         let _ = ready.send(addresses);
-        self.shutdown.cancelled().await;
+        loop {
+            tokio::select! {
+                () = self.shutdown.cancelled() => break,
+                Some(config) = self.reloads.recv() => engine.reload(&config),
+            }
+        }
         tracing::info!("shutting down");
     }
 }
@@ -197,23 +221,6 @@ async fn in_time(what: &'static str, ending: impl Future<Output = ()>) {
     if timeout(PART_PATIENCE, ending).await.is_err() {
         tracing::warn!("{what} did not end in time");
     }
-}
-
-fn start_engine(config: &Config) -> Result<Arc<dyn MediaEngine>, AppError> {
-    match config.media.engine {
-        Engine::Sfu => {}
-        Engine::Kurento => return Err(AppError::NoKurento),
-    }
-    let sfu = Sfu::start(SfuConfig {
-        workers: config.media.workers,
-        udp_port: config.media.udp_port,
-        bind: config.media.bind,
-        advertised: config.candidate_addresses(),
-        ingest_bind: config.ingest.bind,
-        ingest_ports: config.ingest.ports.clone(),
-        max_viewers_per_stream: config.media.max_viewers_per_stream,
-    })?;
-    Ok(Arc::new(sfu))
 }
 
 /// The sockets of the HTTP side, bound before anything else is started.

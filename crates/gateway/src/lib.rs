@@ -8,6 +8,7 @@ pub mod app;
 pub mod check;
 pub mod cli;
 pub mod config;
+pub mod engine;
 pub mod http;
 pub mod kurento_files;
 pub mod kurento_probe;

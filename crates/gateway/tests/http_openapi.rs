@@ -35,6 +35,8 @@ const SURFACE: &[(&str, &str)] = &[
     ("/cameras", "GET"),
     ("/health", "GET"),
     ("/livestream/viewer", "GET"),
+    ("/media-servers/drain", "POST"),
+    ("/media-servers/undrain", "POST"),
     ("/openapi.json", "GET"),
     ("/streams", "GET"),
     ("/streams/{camera_id}", "GET"),

@@ -7,7 +7,7 @@ mod supervisor_support;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use apiary::app::{self, AppError, Ready};
+use apiary::app::{self, AppError, Controls, Ready};
 use apiary::config::Config;
 use apiary_sim::{
     Broker, CameraConfig, CameraHandle, Simulator, SimulatorConfig, StopReason, VideoSource,
@@ -43,7 +43,10 @@ fn config_with_ports(dir: &tempfile::TempDir, first: u16) -> Config {
 /// Runs a program that cannot start and gives its reason.
 async fn refused(config: Config) -> AppError {
     let (ready, _) = oneshot::channel();
-    let ended = timeout(DEADLINE, app::run(config, CancellationToken::new(), ready));
+    let ended = timeout(
+        DEADLINE,
+        app::run(config, Controls::new(CancellationToken::new()), ready),
+    );
     ended.await.unwrap().unwrap_err()
 }
 
@@ -116,7 +119,7 @@ impl Program {
     async fn start(config: Config) -> Self {
         let stop = CancellationToken::new();
         let (ready, is_ready) = oneshot::channel();
-        let task = tokio::spawn(app::run(config, stop.clone(), ready));
+        let task = tokio::spawn(app::run(config, Controls::new(stop.clone()), ready));
         let ready = timeout(DEADLINE, is_ready).await.unwrap().unwrap();
         Self { ready, stop, task }
     }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::output::{complain, say, with_causes};
 use super::{free_ports, runtime};
-use crate::app::{self, Ready};
+use crate::app::{self, Controls, Ready};
 use crate::config::{Config, DemoPorts};
 use crate::supervisor::new_row;
 use crate::{logging, mqtt};
@@ -142,7 +142,7 @@ async fn demonstrate(
     stop: CancellationToken,
 ) -> ExitCode {
     let (ready, is_ready) = oneshot::channel();
-    let mut gateway = std::pin::pin!(app::run(config, stop, ready));
+    let mut gateway = std::pin::pin!(app::run(config, Controls::new(stop), ready));
     let ready = tokio::select! {
         ended = &mut gateway => return exit_code(ended),
         ready = is_ready => ready,

@@ -4,11 +4,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use tokio::sync::oneshot;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use super::output::{complain, with_causes};
 use super::runtime;
-use crate::app;
+use crate::app::{self, Controls};
 use crate::config::keys::CONFIG_VARIABLE;
 use crate::config::{Config, Environment};
 use crate::{logging, mqtt};
@@ -16,7 +18,7 @@ use crate::{logging, mqtt};
 /// The file that is read where none is named.
 const DEFAULT_FILE: &str = "apiary.toml";
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct Options {
     /// Settings file (TOML) [default: apiary.toml in the working directory, if it exists]
     #[arg(long, value_name = "FILE")]
@@ -62,9 +64,10 @@ pub(super) fn run(options: &Options) -> ExitCode {
     for note in &config.notes {
         tracing::warn!(setting = note.subject, "{}", note.text);
     }
-    runtime::run(|stop| async {
+    runtime::run(|shutdown| async {
         let (ready, _) = oneshot::channel();
-        match app::run(config, stop, ready).await {
+        let reloads = reload_on_hangup(options.clone(), shutdown.clone());
+        match app::run(config, Controls { shutdown, reloads }, ready).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 let error = with_causes(&error);
@@ -73,4 +76,29 @@ pub(super) fn run(options: &Options) -> ExitCode {
             }
         }
     })
+}
+
+/// Reads the configuration anew with each SIGHUP. One that is wrong is logged and changes nothing.
+fn reload_on_hangup(options: Options, shutdown: CancellationToken) -> mpsc::Receiver<Config> {
+    let (configs, reloads) = mpsc::channel(1);
+    tokio::spawn(shutdown.run_until_cancelled_owned(async move {
+        let mut hangups = match signal(SignalKind::hangup()) {
+            Ok(hangups) => hangups,
+            Err(error) => return tracing::warn!(%error, "SIGHUP cannot be watched for"),
+        };
+        while hangups.recv().await.is_some() {
+            let environment = Environment::from_process();
+            match Config::load(options.file(&environment).as_deref(), &environment) {
+                Ok(config) => {
+                    if configs.send(config).await.is_err() {
+                        return; // it ends
+                    }
+                }
+                Err(errors) => tracing::error!(
+                    "the configuration was read again and is wrong, so nothing is changed: {errors}"
+                ),
+            }
+        }
+    }));
+    reloads
 }

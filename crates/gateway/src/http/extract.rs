@@ -82,17 +82,37 @@ where
         if body.is_empty() {
             return Ok(Self(T::default()));
         }
-        if let Some(given) = given.filter(|given| given != "application/json") {
-            return Err(unsupported_media_type(&given, "application/json"));
-        }
-        // By way of an object: a list would be taken for the fields in their order.
-        serde_json::from_slice::<Map<String, Value>>(&body)
-            .and_then(|object| serde_json::from_value(Value::Object(object)))
-            .map(Self)
-            .map_err(|error| {
-                ApiError::bad_request(format!("the body is not the JSON expected here: {error}"))
-            })
+        json(given, &body).map(Self)
     }
+}
+
+/// A JSON body.
+pub(super) struct RequiredJson<T>(pub(super) T);
+
+impl<S, T> FromRequest<S> for RequiredJson<T>
+where
+    S: Send + Sync,
+    T: DeserializeOwned,
+{
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let given = media_type(request.headers());
+        let BoundedBytes(body) = BoundedBytes::from_request(request, state).await?;
+        json(given, &body).map(Self)
+    }
+}
+
+fn json<T: DeserializeOwned>(media_type: Option<String>, body: &[u8]) -> Result<T, ApiError> {
+    if let Some(given) = media_type.filter(|given| given != "application/json") {
+        return Err(unsupported_media_type(&given, "application/json"));
+    }
+    // By way of an object: a list would be taken for the fields in their order.
+    serde_json::from_slice::<Map<String, Value>>(body)
+        .and_then(|object| serde_json::from_value(Value::Object(object)))
+        .map_err(|error| {
+            ApiError::bad_request(format!("the body is not the JSON expected here: {error}"))
+        })
 }
 
 /// The whole body, bounded.

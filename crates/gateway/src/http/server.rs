@@ -90,6 +90,8 @@ pub(super) fn documented_routes() -> OpenApiRouter<HttpState> {
             whep::resource,
             whep::resource_options
         ))
+        .routes(routes!(rest::drain))
+        .routes(routes!(rest::undrain))
         .routes(routes!(signaling::upgrade))
         .routes(routes!(openapi::document))
         .routes(routes!(assets::dashboard))

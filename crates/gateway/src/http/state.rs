@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use apiary_media::engine::MediaEngine;
+use apiary_media::kurento::Kurento;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::origin::OriginPolicy;
 use super::whep::WhepSessions;
+use crate::engine::StartedEngine;
 use crate::mqtt::BrokerState;
 use crate::supervisor::Supervisor;
 
@@ -20,8 +22,8 @@ pub(super) const MAX_SOCKETS: usize = 4096;
 pub struct HttpParts {
     /// Drives streams and knows cameras and viewers.
     pub supervisor: Supervisor,
-    /// Asked for statistics only.
-    pub engine: Arc<dyn MediaEngine>,
+    /// Asked for statistics and health; its media servers can be drained.
+    pub engine: StartedEngine,
     /// Whether cameras can be commanded.
     pub broker: watch::Receiver<BrokerState>,
     /// `http.cors_origins`.
@@ -36,6 +38,7 @@ pub struct HttpState(Arc<Inner>);
 pub struct Inner {
     pub(super) supervisor: Supervisor,
     pub(super) engine: Arc<dyn MediaEngine>,
+    pub(super) kurento: Option<Arc<Kurento>>,
     pub(super) broker: watch::Receiver<BrokerState>,
     pub(super) origins: OriginPolicy,
     pub(super) whep: WhepSessions,
@@ -50,7 +53,8 @@ impl HttpState {
     pub fn new(parts: HttpParts) -> Self {
         Self(Arc::new(Inner {
             supervisor: parts.supervisor,
-            engine: parts.engine,
+            engine: parts.engine.engine,
+            kurento: parts.engine.kurento,
             broker: parts.broker,
             origins: OriginPolicy::new(&parts.cors_origins),
             whep: WhepSessions::default(),

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
-use apiary::app::{self, AppError, Ready};
+use apiary::app::{self, AppError, Controls, Ready};
 use apiary::config::{Config, DemoPorts};
 use apiary_sim::{Broker, CameraConfig, CameraHandle, Simulator, SimulatorConfig, VideoSource};
 use serde_json::Value;
@@ -40,7 +40,11 @@ impl Server {
     async fn start(config: Config) -> Self {
         let shutdown = CancellationToken::new();
         let (report, ready) = oneshot::channel();
-        let task = tokio::spawn(app::run(config.clone(), shutdown.clone(), report));
+        let task = tokio::spawn(app::run(
+            config.clone(),
+            Controls::new(shutdown.clone()),
+            report,
+        ));
         match ready.await {
             Ok(ready) => Self {
                 config,

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apiary::config::{Config, Environment};
+use apiary::engine::StartedEngine;
 use apiary::http::{HttpParts, HttpServer};
 use apiary::mqtt::{BrokerState, ControlError, ControlEvent};
 use apiary::supervisor::{CameraCommands, Supervisor, SupervisorParts};
@@ -84,7 +85,10 @@ impl Gateway {
         .unwrap();
         let parts = HttpParts {
             supervisor: supervisor.clone(),
-            engine: engine.clone(),
+            engine: StartedEngine {
+                engine: engine.clone(),
+                kurento: None,
+            },
             broker: cameras.broker(),
             cors_origins,
         };

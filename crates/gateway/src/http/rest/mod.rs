@@ -3,9 +3,12 @@
 //! The fields that existing installations rely on are in [`model`]; more may be added, none dropped.
 
 mod handlers;
+mod media_servers;
 pub(super) mod model;
 
 pub(super) use handlers::{__path_health, __path_livestream_health, health, livestream_health};
+
+pub(super) use media_servers::{__path_drain, __path_undrain, drain, undrain};
 
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
