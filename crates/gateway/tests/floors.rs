@@ -109,6 +109,12 @@ const CRATES: &[Crate] = &[
         never: &[],
     },
     Crate {
+        name: "apiary-kurento-double",
+        uses: &["apiary-wire"],
+        tests_use: &[],
+        never: &[],
+    },
+    Crate {
         name: "bench",
         uses: &["apiary-wire", "apiary-sim"],
         tests_use: &[],
@@ -221,6 +227,8 @@ fn wrong_edges_are_found() {
         ("apiary-sim", "apiary-core"),
         ("bench", "apiary-core"),
         ("bench", "apiary-media"),
+        ("apiary-kurento-double", "apiary-media"),
+        ("apiary", "apiary-kurento-double"),
         ("apiary", "bench"),
         ("apiary-core", "tokio"),
         ("apiary-wire", "rand"),
