@@ -79,7 +79,7 @@ const CRATES: &[Crate] = &[
     Crate {
         name: "apiary-media",
         uses: &["apiary-wire", "apiary-core"],
-        tests_use: &["apiary-sim"],
+        tests_use: &["apiary-sim", "apiary-kurento-double"],
         never: HTTP_MQTT_DATABASE,
     },
     Crate {

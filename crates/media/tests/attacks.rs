@@ -15,7 +15,7 @@ mod support;
 use std::io::ErrorKind;
 use std::net::UdpSocket;
 
-use apiary_media::engine::{CloseReason, EngineError, EngineEvent, MediaEngine, ViewerGoneReason};
+use apiary_media::engine::{CloseReason, EngineError, EngineEvent, ViewerGoneReason};
 use apiary_wire::sdp::camera::OPUS;
 use apiary_wire::units::Ssrc;
 use support::{Camera, DEADLINE, Frame, House, Viewer, camera_id, offer, stream_id, viewer_id};
@@ -77,9 +77,9 @@ fn h16_a_certificate_without_the_fingerprint_of_the_offer_gets_no_packet() {
     assert!(forged.contains(&wrong));
     let answer = house.try_join(1, 1, &forged).unwrap();
     viewer.accept(&answer);
-    let sfu = &house.sfu;
+    let engine = &house.engine;
     viewer.run_until("refused", |_| {
-        house.ask(sfu.viewer_stats(viewer_id(1))).is_none()
+        house.ask(engine.viewer_stats(viewer_id(1))).is_none()
     });
     assert!(
         matches!(house.wait_gone(1), ViewerGoneReason::Failed(why) if why.contains("fingerprint"))
@@ -136,7 +136,7 @@ fn h23_h24_stun_that_is_not_authentic_gets_no_reply() {
     }
     camera.send(&Frame::delta(2));
     viewer.expect_frame(&Frame::delta(2));
-    house.ask(house.sfu.viewer_stats(viewer_id(1))).unwrap();
+    house.ask(house.engine.viewer_stats(viewer_id(1))).unwrap();
     assert_unanswered(&attacker);
     // The same words unforged are answered, so it was the forgery that was not.
     let mut unforged = genuine;
@@ -215,7 +215,7 @@ fn exhausted_ports_are_said_and_come_back_when_a_stream_is_closed() {
         Err(EngineError::PortsExhausted { range }) => assert_eq!(range, 5_006..=5_013),
         other => panic!("{other:?}"),
     }
-    let close = house.sfu.close(camera_id(1), CloseReason::Stopped);
+    let close = house.engine.close(camera_id(1), CloseReason::Stopped);
     house.ask(close).unwrap();
     assert_eq!(house.try_open(3).unwrap().ingest.video, 5_006);
 }
@@ -235,7 +235,7 @@ fn a_full_stream_refuses_viewers_until_one_leaves() {
     ));
     // Another stream's viewers do not count.
     house.try_join(2, 4, &offer).unwrap();
-    house.ask(house.sfu.leave(viewer_id(1))).unwrap();
+    house.ask(house.engine.leave(viewer_id(1))).unwrap();
     house.try_join(1, 3, &offer).unwrap();
 }
 
@@ -247,23 +247,23 @@ fn what_is_not_there_is_said_by_name() {
         house.try_join(9, 1, &offer),
         Err(EngineError::UnknownStream(camera)) if camera == camera_id(9)
     ));
-    let rearmed = house.ask(house.sfu.rearm(camera_id(9), stream_id(9)));
+    let rearmed = house.ask(house.engine.rearm(camera_id(9), stream_id(9)));
     assert!(matches!(rearmed, Err(EngineError::UnknownStream(_))));
-    let asked = house.ask(house.sfu.request_key_frame(camera_id(9)));
+    let asked = house.ask(house.engine.request_key_frame(camera_id(9)));
     assert!(matches!(asked, Err(EngineError::UnknownStream(_))));
-    assert!(house.ask(house.sfu.stream_stats(camera_id(9))).is_none());
-    let candidate = house.ask(house.sfu.add_candidate(viewer_id(9), ""));
+    assert!(house.ask(house.engine.stream_stats(camera_id(9))).is_none());
+    let candidate = house.ask(house.engine.add_candidate(viewer_id(9), ""));
     assert!(matches!(candidate, Err(EngineError::UnknownViewer(viewer)) if viewer == viewer_id(9)));
-    let restarted = house.ask(house.sfu.restart_ice(
+    let restarted = house.ask(house.engine.restart_ice(
         viewer_id(9),
         "abcd",
         "0123456789012345678901",
     ));
     assert!(matches!(restarted, Err(EngineError::UnknownViewer(_))));
     // What is gone already may go.
-    house.ask(house.sfu.leave(viewer_id(9))).unwrap();
+    house.ask(house.engine.leave(viewer_id(9))).unwrap();
     house
-        .ask(house.sfu.close(camera_id(9), CloseReason::Stopped))
+        .ask(house.engine.close(camera_id(9), CloseReason::Stopped))
         .unwrap();
 }
 
@@ -279,8 +279,12 @@ fn what_makes_no_sense_is_refused_and_leaves_nothing() {
     assert!(matches!(garbage, Err(EngineError::Offer(_))));
     // The refused one takes no place, the limit being one.
     house.try_join(1, 1, &offer(house.address)).unwrap();
-    let candidate = house.ask(house.sfu.add_candidate(viewer_id(1), "candidate:nonsense"));
+    let candidate = house.ask(
+        house
+            .engine
+            .add_candidate(viewer_id(1), "candidate:nonsense"),
+    );
     assert!(matches!(candidate, Err(EngineError::Candidate(_))));
-    house.ask(house.sfu.shutdown());
+    house.ask(house.engine.shutdown());
     assert!(matches!(house.try_open(2), Err(EngineError::Closed)));
 }

@@ -4,7 +4,7 @@
 
 mod support;
 
-use apiary_media::engine::{CloseReason, MediaEngine};
+use apiary_media::engine::CloseReason;
 use support::{House, camera_id, offer, viewer_id};
 
 fn open_files() -> usize {
@@ -20,11 +20,11 @@ fn two_hundred_streams_and_viewers_leave_no_file_open() {
         house.open(1);
         house.try_join(1, 1, &offer).unwrap();
         house.try_join(1, 2, &offer).unwrap();
-        house.ask(house.sfu.leave(viewer_id(1))).unwrap();
+        house.ask(house.engine.leave(viewer_id(1))).unwrap();
         // The other one goes with its stream.
-        let close = house.sfu.close(camera_id(1), CloseReason::Stopped);
+        let close = house.engine.close(camera_id(1), CloseReason::Stopped);
         house.ask(close).unwrap();
-        assert!(house.ask(house.sfu.viewer_stats(viewer_id(2))).is_none());
+        assert!(house.ask(house.engine.viewer_stats(viewer_id(2))).is_none());
     }
     assert_eq!(open_files(), before);
 }

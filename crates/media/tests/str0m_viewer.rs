@@ -9,7 +9,7 @@
 
 mod support;
 
-use apiary_media::engine::{CloseReason, EngineEvent, MediaEngine, ViewerGoneReason};
+use apiary_media::engine::{CloseReason, EngineEvent, ViewerGoneReason};
 use support::{Camera, DEADLINE, Frame, House, camera_id, stream_id, viewer_id};
 
 #[test]
@@ -17,7 +17,7 @@ fn a_viewer_gets_the_start_picture_then_live_pictures_and_sound() {
     let mut house = House::new(1);
     let mut camera = house.open(1);
     camera.send(&Frame::idr(1));
-    assert_eq!(house.wait_started(1), camera.address());
+    assert_eq!(house.wait_started(1), Some(camera.address()));
     let mut viewer = house.join(1, 1);
     viewer.connect();
     viewer.expect_frame(&Frame::idr(1));
@@ -83,7 +83,7 @@ fn closing_the_stream_says_goodbye_to_every_viewer() {
         viewer.expect_frame(&Frame::idr(1));
     }
     house
-        .ask(house.sfu.close(camera_id(1), CloseReason::Stopped))
+        .ask(house.engine.close(camera_id(1), CloseReason::Stopped))
         .unwrap();
     let mut gone = Vec::new();
     while gone.len() < viewers.len() {
@@ -103,8 +103,8 @@ fn closing_the_stream_says_goodbye_to_every_viewer() {
     for viewer in &mut viewers {
         viewer.run_until("close_notify", |viewer| viewer.wire.alerts > 0);
     }
-    assert!(house.ask(house.sfu.stream_stats(camera_id(1))).is_none());
-    assert!(house.ask(house.sfu.viewer_stats(viewer_id(1))).is_none());
+    assert!(house.ask(house.engine.stream_stats(camera_id(1))).is_none());
+    assert!(house.ask(house.engine.viewer_stats(viewer_id(1))).is_none());
 }
 
 /// Nothing but its timer tells that a viewer's process was killed (h25).
@@ -132,7 +132,7 @@ fn a_restart_of_the_camera_goes_on_without_new_negotiation() {
     let mut viewer = house.join(1, 1);
     viewer.expect_frame(&Frame::idr(1));
     let rearmed = house
-        .ask(house.sfu.rearm(camera_id(1), stream_id(2)))
+        .ask(house.engine.rearm(camera_id(1), stream_id(2)))
         .unwrap();
     let mut restarted = Camera::new(house.address, &rearmed);
     assert_eq!(restarted.ports, camera.ports);
@@ -140,7 +140,7 @@ fn a_restart_of_the_camera_goes_on_without_new_negotiation() {
     restarted.video.timestamp = 4_000_000_000;
     restarted.video.sequence_number = 7;
     restarted.send(&Frame::idr(2));
-    assert_eq!(house.wait_started(1), restarted.address());
+    assert_eq!(house.wait_started(1), Some(restarted.address()));
     restarted.send(&Frame::delta(3));
     viewer.expect_frame(&Frame::delta(3));
     assert_eq!(
@@ -169,7 +169,7 @@ fn packets_that_get_lost_toward_the_viewer_are_sent_again() {
     viewer.expect_frame(pictures.last().unwrap());
     assert_eq!(viewer.wire.lose, 0);
     assert_eq!(viewer.frames[1..], pictures);
-    let stats = house.ask(house.sfu.viewer_stats(viewer_id(1))).unwrap();
+    let stats = house.ask(house.engine.viewer_stats(viewer_id(1))).unwrap();
     assert!(stats.retransmitted >= 2, "{stats:?}");
     assert!(stats.connected);
 }

@@ -163,7 +163,6 @@ async fn subscribe_all(server: &Server, endpoint: &ObjectId) -> Result<(), CallE
     let events = [
         EventName::MediaFlowInStateChanged,
         EventName::MediaFlowOutStateChanged,
-        EventName::MediaStateChanged,
         EventName::Error,
     ];
     let subscribing = events.map(|event| server.subscribe_if_known(endpoint, event));

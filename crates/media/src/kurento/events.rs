@@ -97,13 +97,12 @@ impl Pool {
                 medium: MediaType::Video,
                 state,
             } => stream.flow.on_event(camera, state, Instant::now()),
-            EventData::Media(ConnectionState::Connected) => stream.flow.on_rtcp(camera),
             EventData::Error { description } => {
                 tracing::warn!(%camera, description, "the media server complains about a camera's stream");
                 None
             }
             EventData::Flow { .. }
-            | EventData::Media(ConnectionState::Disconnected)
+            | EventData::Media(_)
             | EventData::Candidate(_)
             | EventData::GatheringDone
             | EventData::Ice { .. }

@@ -37,7 +37,6 @@ struct Reading {
 pub(super) struct Flow {
     state: State,
     reading: Option<Reading>,
-    has_rtcp: bool,
     stats: StreamStats,
 }
 
@@ -46,7 +45,6 @@ impl Flow {
         Self {
             state: State::Awaited,
             reading: None,
-            has_rtcp: false,
             stats: StreamStats::default(),
         }
     }
@@ -55,7 +53,6 @@ impl Flow {
     pub(super) fn rearm(&mut self) {
         self.state = State::Awaited;
         self.reading = None;
-        self.has_rtcp = false;
     }
 
     /// The counters, since the stream was opened.
@@ -75,12 +72,6 @@ impl Flow {
             FlowState::NotFlowing if self.reading.is_none() => self.on_silence(camera),
             FlowState::NotFlowing => None,
         }
-    }
-
-    /// RTCP of the camera came.
-    pub(super) fn on_rtcp(&mut self, camera: CameraId) -> Option<EngineEvent> {
-        let first = !std::mem::replace(&mut self.has_rtcp, true);
-        first.then_some(EngineEvent::RtcpSeen { camera })
     }
 
     /// The server's counters of the picture; `None` while it has none.
@@ -222,14 +213,5 @@ mod tests {
         assert!(matches!(event, Some(EngineEvent::RtpStarted { .. })));
         assert_eq!(flow.stats().packets, 540);
         assert_eq!(flow.stats().bitrate, Bitrate::from_bps(320_000));
-    }
-
-    #[test]
-    fn the_first_rtcp_is_told_once_a_run() {
-        let mut flow = Flow::new();
-        assert!(flow.on_rtcp(CAMERA).is_some());
-        assert!(flow.on_rtcp(CAMERA).is_none());
-        flow.rearm();
-        assert!(flow.on_rtcp(CAMERA).is_some());
     }
 }

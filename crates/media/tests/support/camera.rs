@@ -5,9 +5,10 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
 use apiary_media::engine::{IngestPorts, OpenedStream};
 use apiary_wire::h264::{Packetizer, nal_units};
+use apiary_wire::rtcp::{RtcpPacket, RtcpWriter, SenderInfo, parse_compound};
 use apiary_wire::rtp::{FIXED_HEADER_LEN, RtpHeader};
 use apiary_wire::sdp::camera::{H264, OPUS};
-use apiary_wire::units::{PayloadType, Ssrc};
+use apiary_wire::units::{Bitrate, NtpTime, PayloadType, Ssrc};
 
 /// One picture, as a list of NAL units.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +44,8 @@ impl Frame {
 /// The camera.
 pub(crate) struct Camera {
     socket: UdpSocket,
+    /// Where it sends RTCP from, and is sent RTCP.
+    rtcp: UdpSocket,
     engine: Ipv4Addr,
     pub(crate) ports: IngestPorts,
     pub(crate) video: Track,
@@ -76,6 +79,7 @@ impl Camera {
         };
         Self {
             socket: UdpSocket::bind((engine, 0)).unwrap(),
+            rtcp: UdpSocket::bind((engine, 0)).unwrap(),
             engine,
             ports: opened.ingest,
             video: track("x-skl-ssrcv", H264, 1_000),
@@ -106,6 +110,39 @@ impl Camera {
         let datagram = self.audio.packet(payload, false);
         self.send_raw(self.ports.audio, &datagram);
         self.audio.timestamp = self.audio.timestamp.wrapping_add(960);
+    }
+
+    /// Sends a sender report of the picture, from its RTCP port to the engine's.
+    pub(crate) fn send_report(&self) {
+        let mut report = Vec::new();
+        let info = SenderInfo {
+            ssrc: self.video.ssrc,
+            ntp: NtpTime(1 << 32),
+            rtp_time: self.video.timestamp,
+            packet_count: 1,
+            octet_count: 1_000,
+        };
+        RtcpWriter::new(&mut report)
+            .sender_report(info, &[])
+            .sdes_cname(self.video.ssrc, "camera");
+        let to = (self.engine, self.ports.video + 1);
+        self.rtcp.send_to(&report, to).unwrap();
+    }
+
+    /// The next REMB that it is sent about its picture, if one is there.
+    pub(crate) fn take_remb(&self) -> Option<Bitrate> {
+        self.rtcp.set_nonblocking(true).unwrap();
+        let mut buffer = [0; 2_000];
+        while let Ok(length) = self.rtcp.recv(&mut buffer) {
+            for packet in parse_compound(&buffer[..length]) {
+                if let Ok(RtcpPacket::Remb(remb)) = packet
+                    && remb.ssrcs.contains(self.video.ssrc)
+                {
+                    return Some(remb.bitrate);
+                }
+            }
+        }
+        None
     }
 
     pub(crate) fn send_raw(&self, port: u16, datagram: &[u8]) {

@@ -18,13 +18,16 @@ mod viewer;
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use apiary_kurento_double::{KurentoDouble, Options};
 use apiary_media::engine::{
-    BitrateBounds, CandidateDelivery, EngineError, EngineEvent, JoinRequest, MediaEngine,
-    OpenedStream, StreamSpec, StreamStats, ViewerGoneReason,
+    BitrateBounds, CandidateDelivery, EngineError, EngineEvent, EngineHealth, JoinRequest,
+    JoinedViewer, MediaEngine, OpenedStream, StreamSpec, StreamStats, ViewerGoneReason,
 };
+use apiary_media::kurento::{Kurento, KurentoConfig, ServerAddress, ServerSpec};
 use apiary_media::sfu::{Sfu, SfuConfig};
 use apiary_wire::id::{CameraId, StreamId, ViewerId};
 use apiary_wire::units::Bitrate;
@@ -35,7 +38,7 @@ pub(crate) use camera::{Camera, Frame};
 pub(crate) use viewer::{Viewer, offer};
 
 /// No test waits longer for anything.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Every test's engine has an address of its own, so that fixed ports collide with nobody's.
 fn own_address() -> Ipv4Addr {
@@ -65,12 +68,30 @@ pub(crate) fn viewer_id(number: u8) -> ViewerId {
         .unwrap()
 }
 
+/// A media server of a pool.
+pub(crate) fn spec_of(url: &str) -> ServerSpec {
+    let authority = url.strip_prefix("ws://").unwrap();
+    let (authority, path) = authority.split_once('/').unwrap();
+    let (host, port) = authority.rsplit_once(':').unwrap();
+    ServerSpec::new(ServerAddress {
+        url: url.to_owned(),
+        tls: false,
+        host: host.to_owned(),
+        port: port.parse().unwrap(),
+        path: format!("/{path}"),
+    })
+}
+
 /// An engine with a runtime for its control plane.
 pub(crate) struct House {
     runtime: Runtime,
-    pub(crate) sfu: Sfu,
+    pub(crate) engine: Arc<dyn MediaEngine>,
     pub(crate) address: Ipv4Addr,
     events: broadcast::Receiver<EngineEvent>,
+    /// The pool, where that is the engine.
+    pub(crate) kurento: Option<Arc<Kurento>>,
+    /// Its servers.
+    pub(crate) servers: Vec<KurentoDouble>,
 }
 
 impl House {
@@ -94,8 +115,102 @@ impl House {
         Self {
             runtime: Runtime::new().unwrap(),
             events: sfu.events(),
-            sfu,
+            engine: Arc::new(sfu),
             address,
+            kurento: None,
+            servers: Vec::new(),
+        }
+    }
+
+    /// With a pool of media servers, all of them connected.
+    pub(crate) fn kurento(servers: usize) -> Self {
+        let house = Self::kurento_with(servers, |_, _| {}, |_| {});
+        house.wait_ready(servers);
+        house
+    }
+
+    /// With a pool of media servers that are not waited for.
+    pub(crate) fn kurento_with(
+        servers: usize,
+        server: impl Fn(usize, &mut Options),
+        pool: impl FnOnce(&mut KurentoConfig),
+    ) -> Self {
+        let address = own_address();
+        let servers: Vec<KurentoDouble> = (0..servers)
+            .map(|number| {
+                let mut options = Options::at(address);
+                server(number, &mut options);
+                KurentoDouble::start(options).unwrap()
+            })
+            .collect();
+        let specs = servers.iter().map(|server| spec_of(&server.url()));
+        let mut config = KurentoConfig {
+            servers: specs.collect(),
+            tls: None,
+            pipeline_prefix: "apiary".to_owned(),
+            request_timeout: Duration::from_secs(5),
+            ping_interval: Duration::from_secs(2),
+            failover_after: Duration::from_secs(4),
+            max_viewers_per_stream: 0,
+        };
+        pool(&mut config);
+        let runtime = Runtime::new().unwrap();
+        let kurento = {
+            let _inside = runtime.enter();
+            Arc::new(Kurento::start(config))
+        };
+        Self {
+            events: kurento.events(),
+            engine: Arc::clone(&kurento) as Arc<dyn MediaEngine>,
+            runtime,
+            address,
+            kurento: Some(kurento),
+            servers,
+        }
+    }
+
+    /// Once so many media servers are connected and take streams.
+    pub(crate) fn wait_ready(&self, servers: usize) {
+        self.wait_health(|health| {
+            let ready = health.servers.iter();
+            let ready = ready.filter(|server| server.connected && server.version.is_some());
+            ready.count() == servers && health.trouble.is_none()
+        });
+    }
+
+    /// Asks for the engine's health until it is as wanted.
+    pub(crate) fn wait_health(&self, wanted: impl Fn(&EngineHealth) -> bool) -> EngineHealth {
+        self.until("the health", || Some(self.engine.health()).filter(&wanted))
+    }
+
+    /// A camera sends pictures until there is something to be seen of it.
+    #[track_caller]
+    pub(crate) fn until_sending<T>(
+        &self,
+        camera: &mut Camera,
+        mut look: impl FnMut(&mut Camera) -> Option<T>,
+    ) -> T {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            camera.send(&Frame::idr(1));
+            if let Some(found) = look(camera) {
+                return found;
+            }
+            assert!(Instant::now() < deadline, "not in time");
+            std::thread::sleep(Duration::from_millis(30));
+        }
+    }
+
+    /// Looks until there is something.
+    #[track_caller]
+    pub(crate) fn until<T>(&self, what: &str, look: impl Fn() -> Option<T>) -> T {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            if let Some(found) = look() {
+                return found;
+            }
+            assert!(Instant::now() < deadline, "not in time: {what}");
+            std::thread::sleep(Duration::from_millis(2));
         }
     }
 
@@ -119,7 +234,7 @@ impl House {
     }
 
     pub(crate) fn try_open(&self, number: u8) -> Result<OpenedStream, EngineError> {
-        self.ask(self.sfu.open(self.spec(number)))
+        self.ask(self.engine.open(self.spec(number)))
     }
 
     /// Opens a stream and has a camera for it that has sent nothing yet.
@@ -134,13 +249,24 @@ impl House {
         viewer: u8,
         offer: &str,
     ) -> Result<String, EngineError> {
+        self.try_join_with(camera, viewer, offer, CandidateDelivery::InAnswer)
+            .map(|joined| joined.answer)
+    }
+
+    pub(crate) fn try_join_with(
+        &self,
+        camera: u8,
+        viewer: u8,
+        offer: &str,
+        candidates: CandidateDelivery,
+    ) -> Result<JoinedViewer, EngineError> {
         let request = JoinRequest {
             camera: camera_id(camera),
             viewer: viewer_id(viewer),
             offer: offer.to_owned(),
-            candidates: CandidateDelivery::InAnswer,
+            candidates,
         };
-        self.ask(self.sfu.join(request)).map(|joined| joined.answer)
+        self.ask(self.engine.join(request))
     }
 
     /// A viewer that has its answer and has not connected yet.
@@ -177,22 +303,23 @@ impl House {
     }
 
     /// Once the camera's picture is flowing.
-    pub(crate) fn wait_started(&mut self, number: u8) -> SocketAddr {
+    pub(crate) fn wait_started(&mut self, number: u8) -> Option<SocketAddr> {
         self.wait_for(|event| match event {
             EngineEvent::RtpStarted { camera, source } if *camera == camera_id(number) => {
-                Some(source.unwrap())
+                Some(*source)
             }
             _ => None,
         })
     }
 
     pub(crate) fn stats(&self, camera: u8) -> StreamStats {
-        self.ask(self.sfu.stream_stats(camera_id(camera))).unwrap()
+        self.ask(self.engine.stream_stats(camera_id(camera)))
+            .unwrap()
     }
 
     /// RTP packets that the engine has sent to a viewer.
     pub(crate) fn sent_to(&self, viewer: u8) -> u64 {
-        self.ask(self.sfu.viewer_stats(viewer_id(viewer)))
+        self.ask(self.engine.viewer_stats(viewer_id(viewer)))
             .unwrap()
             .packets
     }
@@ -201,7 +328,7 @@ impl House {
     pub(crate) fn wait_sent(&self, viewer: u8, packets: u64) {
         self.ask(async {
             loop {
-                let stats = self.sfu.viewer_stats(viewer_id(viewer)).await.unwrap();
+                let stats = self.engine.viewer_stats(viewer_id(viewer)).await.unwrap();
                 if stats.packets >= packets {
                     return;
                 }
@@ -225,7 +352,7 @@ impl House {
     ) -> StreamStats {
         self.ask(async {
             loop {
-                let stats = self.sfu.stream_stats(camera_id(camera)).await.unwrap();
+                let stats = self.engine.stream_stats(camera_id(camera)).await.unwrap();
                 if wanted(&stats) {
                     return stats;
                 }
@@ -237,6 +364,6 @@ impl House {
 
 impl Drop for House {
     fn drop(&mut self) {
-        self.runtime.block_on(self.sfu.shutdown());
+        self.runtime.block_on(self.engine.shutdown());
     }
 }

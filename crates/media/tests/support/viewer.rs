@@ -93,11 +93,32 @@ impl Viewer {
 
     pub(crate) fn accept(&mut self, answer: &str) {
         let candidate = answer.lines().find(|line| line.starts_with("a=candidate:"));
-        let words: Vec<&str> = candidate.unwrap().split(' ').collect();
-        self.engine = Some(format!("{}:{}", words[4], words[5]).parse().unwrap());
+        if let Some(candidate) = candidate {
+            let words: Vec<&str> = candidate.split(' ').collect();
+            self.engine = Some(format!("{}:{}", words[4], words[5]).parse().unwrap());
+        }
         let answer = SdpAnswer::from_sdp_string(answer).unwrap();
         let pending = self.pending.take().unwrap();
         self.rtc.sdp_api().accept_answer(pending, answer).unwrap();
+    }
+
+    /// Its offer without its candidates, which are the second.
+    pub(crate) fn offer_without_candidates(&self) -> (String, Vec<String>) {
+        let is_candidate = |line: &&str| line.starts_with("a=candidate:");
+        let offer = self.offer.split_inclusive('\n');
+        let without = offer
+            .clone()
+            .filter(|line| !is_candidate(line) && !line.starts_with("a=end-of-candidates"));
+        let candidates = offer.filter(is_candidate);
+        let bare = |line: &str| line.trim().trim_start_matches("a=").to_owned();
+        (without.collect(), candidates.map(bare).collect())
+    }
+
+    /// Takes a candidate of the engine's; what str0m does not know (TCP) is passed over, as browsers do.
+    pub(crate) fn add_candidate(&mut self, candidate: &str) {
+        if let Ok(candidate) = Candidate::from_sdp_string(candidate) {
+            self.rtc.add_remote_candidate(candidate);
+        }
     }
 
     /// Lives until `done`.

@@ -185,6 +185,19 @@ fn check_section(
     Ok(media.port())
 }
 
+/// Why a browser's offer is of no use.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ViewerOfferError {
+    /// It is no SDP.
+    #[error(transparent)]
+    Sdp(#[from] SdpError),
+    /// There is nothing in it that could be answered. (A server would answer it all the same, with nothing.)
+    #[error(
+        "it asks for neither picture nor sound over WebRTC (with ICE credentials and a certificate's fingerprint)"
+    )]
+    Nothing,
+}
+
 /// What a server is given of a browser's offer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KurentoViewerOffer {
@@ -203,9 +216,18 @@ pub struct KurentoViewerOffer {
 /// - Candidates with names of mDNS go: the server cannot resolve them, and learns the addresses from the browser's checks.
 ///
 /// # Errors
-/// When it is no SDP.
-pub fn viewer_offer(offer: &str) -> Result<KurentoViewerOffer, SdpError> {
+/// When it is no SDP, or asks for nothing.
+pub fn viewer_offer(offer: &str) -> Result<KurentoViewerOffer, ViewerOfferError> {
     let mut document = Document::parse(offer)?;
+    let is_asked_for = |media: &MediaSection| {
+        media.is_rtp()
+            && media.port() != 0
+            && document.ice_ufrag_of(media).is_some()
+            && document.fingerprint_of(media).is_some()
+    };
+    if !document.media().iter().any(is_asked_for) {
+        return Err(ViewerOfferError::Nothing);
+    }
     let first_mid = document.media().first().and_then(|media| media.mid());
     let first_mid = first_mid.unwrap_or("0").to_owned();
     let mut takes_h264 = false;
@@ -344,6 +366,8 @@ mod tests {
     }
 
     const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE v a\r\n\
+        a=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuv\r\n\
+        a=fingerprint:sha-256 AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB\r\n\
         m=video 9 UDP/TLS/RTP/SAVPF 97 98 99 100 101 102\r\na=mid:v\r\n\
         a=candidate:1 1 udp 2130706431 192.0.2.7 55321 typ host\r\n\
         a=candidate:2 1 udp 2130706431 2c4e8f5a-0000-4000-8000-000000000000.local 55322 typ host\r\n\
@@ -381,6 +405,18 @@ mod tests {
                 offer.text
             );
         }
+    }
+
+    #[test]
+    fn offers_that_ask_for_nothing_are_refused() {
+        let empty = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n";
+        assert_eq!(viewer_offer(empty), Err(ViewerOfferError::Nothing));
+        let without_ice = OFFER.replace("a=ice-ufrag:abcd\r\n", "");
+        assert_eq!(viewer_offer(&without_ice), Err(ViewerOfferError::Nothing));
+        let refused = OFFER
+            .replace("m=video 9", "m=video 0")
+            .replace("m=audio 9", "m=audio 0");
+        assert_eq!(viewer_offer(&refused), Err(ViewerOfferError::Nothing));
     }
 
     #[test]
