@@ -8,7 +8,7 @@ usage() {
 Usage: ./test.sh [--fast]
 
 Installs the Debian packages that the tests need (where it may), then checks
-format and lints and runs all tests.
+shell scripts, format and lints and runs all tests.
 
   --fast   leave out the tests that drive a browser
   --help   this text
@@ -54,7 +54,7 @@ may_install() {
 }
 
 # Each command that is needed, and the package that has it.
-needed=(cc:gcc c++:g++ mosquitto:mosquitto openssl:openssl)
+needed=(cc:gcc c++:g++ mosquitto:mosquitto openssl:openssl shellcheck:shellcheck)
 if ! $fast; then
   needed+=(chromium:chromium chromedriver:chromium-driver)
 fi
@@ -101,8 +101,17 @@ run_tests() {
   fi
 }
 
+check_shell_scripts() {
+  local scripts
+  mapfile -d '' scripts < <(find . -name target -prune -o -name node_modules -prune -o -name '*.sh' -print0)
+  shellcheck "${scripts[@]}" .ci/run crates/gateway/tests/kurento_script/*
+}
+
 stage "Packages"
 install_what_is_missing
+
+stage "Shell scripts"
+check_shell_scripts
 
 stage "Format"
 cargo fmt --all --check
