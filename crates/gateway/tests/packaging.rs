@@ -1,0 +1,229 @@
+//! packaging/compose.yaml holds together: what it asks for is in env.example, what it sets is taken, and it knows no
+//! password.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of a test fail as the test does"
+)]
+
+#[path = "config/sources.rs"]
+#[allow(dead_code, reason = "shared with tests that need more of it")]
+mod sources;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use apiary::config::{Config, Engine};
+use apiary::kurento_files::files;
+use sources::{environment, root};
+use yaml_rust2::{Yaml, YamlLoader};
+
+const SERVICES: &[&str] = &[
+    "apiary",
+    "kurento-files",
+    "kurento",
+    "emqx",
+    "coturn",
+    "postgresql",
+];
+
+fn read(name: &str) -> String {
+    std::fs::read_to_string(root().join("packaging").join(name)).unwrap()
+}
+
+/// A service with what it merges in (`<<`).
+fn service(name: &str) -> Yaml {
+    let documents = YamlLoader::load_from_str(&read("compose.yaml")).unwrap();
+    merged(&documents[0]["services"][name])
+}
+
+fn merged(node: &Yaml) -> Yaml {
+    let Some(own) = node.as_hash() else {
+        return node.clone();
+    };
+    let merge = Yaml::from_str("<<");
+    let mut all = match own.get(&merge) {
+        Some(base) => merged(base).into_hash().unwrap(),
+        None => yaml_rust2::yaml::Hash::new(),
+    };
+    for (key, value) in own.iter().filter(|(key, _)| **key != merge) {
+        all.replace(key.clone(), merged(value));
+    }
+    Yaml::Hash(all)
+}
+
+/// A service's environment, with these values for the variables in it.
+fn settings(name: &str, values: &BTreeMap<&str, &str>) -> Vec<(String, String)> {
+    let service = service(name);
+    let settings = service["environment"].as_hash().unwrap().iter();
+    settings
+        .map(|(key, value)| {
+            let value = value.as_str().unwrap();
+            (key.as_str().unwrap().to_owned(), substituted(value, values))
+        })
+        .collect()
+}
+
+/// `${NAME}`, `${NAME:-default}` and `${NAME:?complaint}`, as compose fills them in.
+fn substituted(text: &str, values: &BTreeMap<&str, &str>) -> String {
+    let Some((before, rest)) = text.split_once("${") else {
+        return text.to_owned();
+    };
+    let (inside, after) = rest.split_once('}').unwrap();
+    let (name, default) = match inside.split_once(":-") {
+        Some((name, default)) => (name, default),
+        None => (inside.split(":?").next().unwrap(), ""),
+    };
+    let value = values.get(name).copied().unwrap_or(default);
+    format!("{before}{value}{}", substituted(after, values))
+}
+
+/// All `NAME` in `${NAME…}`.
+fn variables(text: &str) -> Vec<String> {
+    text.split("${")
+        .skip(1)
+        .map(|rest| {
+            rest.chars()
+                .take_while(|c| c.is_ascii_uppercase() || *c == '_')
+                .collect()
+        })
+        .collect()
+}
+
+/// env.example, as compose reads it.
+fn example() -> BTreeMap<String, String> {
+    read("env.example")
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(|line| line.split_once('=').unwrap())
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+#[test]
+fn every_service_ends_well_and_is_watched() {
+    let documents = YamlLoader::load_from_str(&read("compose.yaml")).unwrap();
+    let names: Vec<&str> = documents[0]["services"]
+        .as_hash()
+        .unwrap()
+        .keys()
+        .map(|name| name.as_str().unwrap())
+        .collect();
+    assert_eq!(names, SERVICES);
+    for name in SERVICES {
+        let service = service(name);
+        if *name == "kurento-files" {
+            assert_eq!(service["restart"].as_str(), Some("no"), "it ends by itself");
+            continue;
+        }
+        assert_eq!(
+            service["restart"].as_str(),
+            Some("unless-stopped"),
+            "{name}"
+        );
+        assert_eq!(
+            service["healthcheck"]["test"][0].as_str(),
+            Some("CMD"),
+            "{name}"
+        );
+        for dependency in service["depends_on"].as_hash().into_iter().flatten() {
+            assert!(SERVICES.contains(&dependency.0.as_str().unwrap()));
+        }
+    }
+    for name in ["apiary", "kurento", "coturn"] {
+        assert_eq!(
+            service(name)["network_mode"].as_str(),
+            Some("host"),
+            "{name}"
+        );
+    }
+    assert_eq!(
+        service("postgresql")["profiles"][0].as_str(),
+        Some("postgresql")
+    );
+}
+
+#[test]
+fn every_variable_is_in_the_example_and_no_password_is_anywhere() {
+    let compose = read("compose.yaml");
+    let example = example();
+    for name in variables(&compose) {
+        assert!(example.contains_key(&name), "{name} is not in env.example");
+    }
+    for (name, value) in &example {
+        assert!(variables(&compose).contains(name), "nothing uses {name}");
+        let is_secret = name.contains("PASSWORD") || name.contains("COOKIE");
+        assert!(!is_secret || value.is_empty(), "{name} has a default");
+    }
+    for name in SERVICES {
+        let service = service(name);
+        for (key, value) in service["environment"].as_hash().into_iter().flatten() {
+            let (key, value) = (key.as_str().unwrap(), value.as_str().unwrap());
+            if key.contains("PASSWORD") || key.contains("COOKIE") {
+                assert!(value.starts_with("${"), "{name}: {key} is written down");
+                // Nobody needs PostgreSQL's, unless it is started; its image refuses to without one.
+                assert!(
+                    value.contains(":?") || *name == "postgresql",
+                    "{name}: {key} may be empty"
+                );
+            }
+        }
+    }
+}
+
+/// Apiary takes what it is given, and makes of it what Kurento and coturn are to agree on.
+#[test]
+fn the_settings_are_taken() {
+    let certificate = tempfile::NamedTempFile::new().unwrap();
+    let certificate = certificate.path().to_str().unwrap();
+    let values = BTreeMap::from([
+        ("BROKER_NAME", "broker.hive"),
+        ("LOCAL_IP", "192.168.1.10"),
+        ("TURN_USERNAME", "apiary"),
+        ("TURN_PASSWORD", "canary"),
+    ]);
+    let config = |name: &str| {
+        let mut settings = settings(name, &values);
+        for (_, value) in &mut settings {
+            // The container's files are not here.
+            if Path::new(value).starts_with("/certificates") {
+                *value = certificate.to_owned();
+            }
+        }
+        let settings: Vec<(&str, &str)> = settings
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()))
+            .collect();
+        Config::load(None, &environment(None, &settings)).unwrap()
+    };
+    let apiary = config("apiary");
+    assert_eq!(apiary.media.engine, Engine::Kurento);
+    assert_eq!(apiary.notes, []);
+    assert!(
+        apiary.http.listen[0].ip().is_loopback(),
+        "for nobody else unless asked for"
+    );
+
+    let no_lookup = |_: &str| panic!("there is no name to look up");
+    let [web_rtc, base_rtp] = files(&config("kurento-files"), &no_lookup).unwrap();
+    let turn = "turnURL=apiary:canary@192.168.1.10:3478?transport=udp\n";
+    assert!(web_rtc.text.contains(turn), "{}", web_rtc.text);
+    // coturn's ports are others than Kurento's.
+    assert!(base_rtp.text.contains("maxPort=5999\n"));
+    let coturn = service("coturn");
+    let ports = coturn["command"].as_vec().unwrap();
+    assert!(ports.contains(&Yaml::from_str("--min-port=49152")));
+}
+
+/// The image runs what the rest assumes: that user, that directory.
+#[test]
+fn the_image_is_for_an_ordinary_user() {
+    let dockerfile = read("Dockerfile");
+    let (_, last) = dockerfile.rsplit_once("\nFROM ").unwrap();
+    assert!(last.contains("--uid 10001"));
+    assert!(last.contains("\nUSER apiary\n"));
+    for volume in ["/var/lib/apiary", "/var/lib/apiary-kurento"] {
+        assert!(last.contains(&format!(" {volume}")), "{volume} is not made");
+    }
+    assert!(read("env.example").contains("10001 (Apiary)"));
+}
