@@ -140,11 +140,14 @@ async fn ping(
         .max_frame_size(Some(MAX_ANSWER));
     let (mut socket, _) = client_async_with_config(address, stream, Some(limits))
         .await
-        .map_err(|error| match error {
-            WebSocketError::Http(answer) => ProbeError::NoWebSocket {
-                status: answer.status().as_u16(),
-            },
-            error => ProbeError::Handshake(Box::new(error)),
+        .map_err(|error| {
+            if let WebSocketError::Http(answer) = &error {
+                ProbeError::NoWebSocket {
+                    status: answer.status().as_u16(),
+                }
+            } else {
+                ProbeError::Handshake(Box::new(error))
+            }
         })?;
     let closed = || ProbeError::Closed {
         path: url.path.clone(),

@@ -413,7 +413,7 @@ fn the_whole_kurento_section_is_taken() {
         ports = "8000-8999"
         [kurento]
         servers = ["ws://kms1", "wss://KMS2.example:8433/kurento", "ws://[fd00::1]:9999/other"]
-        drain = ["ws://kms1:8888/kurento"]
+        drain = ["ws://kms1:8888/kurento", "ws://KMS1"]
         advertised = ["kms1=192.168.1.11", "Kms2.example=192.168.1.12", "[fd00::1]=192.168.1.13"]
         pipeline_prefix = "house_1"
         request_timeout_s = 1
@@ -440,6 +440,7 @@ fn the_whole_kurento_section_is_taken() {
             "ws://[fd00::1]:9999/other"
         ]
     );
+    // As the pool has it, and once, however often and in whatever way it is named.
     assert_eq!(kurento.drain, [kurento.servers[0].clone()]);
     let advertised: Vec<String> = kurento
         .advertised

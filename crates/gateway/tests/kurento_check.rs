@@ -91,6 +91,12 @@ async fn say(mut stream: TcpStream, words: &'static str) {
 
 /// What `apiary check` finds about the servers.
 async fn findings(more: &[(&str, &str)]) -> Vec<Finding> {
+    let mut findings = all_findings(more).await;
+    findings.retain(|finding| finding.subject.starts_with("kurento"));
+    findings
+}
+
+async fn all_findings(more: &[(&str, &str)]) -> Vec<Finding> {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().display().to_string();
     let mut variables = vec![
@@ -104,9 +110,7 @@ async fn findings(more: &[(&str, &str)]) -> Vec<Finding> {
     variables.extend(more);
     let environment = environment(None, &variables);
     let report = tokio::time::timeout(PATIENCE, examine(None, &environment));
-    let mut findings = report.await.unwrap().findings;
-    findings.retain(|finding| finding.subject.starts_with("kurento"));
-    findings
+    report.await.unwrap().findings
 }
 
 /// The one thing that is found about one server.
@@ -144,6 +148,28 @@ async fn each_server_of_the_pool_is_asked() {
     );
     let built_in = [pool[0], pool[1], ("APIARY_MEDIA_ENGINE", "sfu")];
     assert_eq!(findings(&built_in).await, [], "nothing needs them then");
+}
+
+/// The built-in engine's ports are nobody's then, and the router's are Kurento's.
+#[tokio::test]
+async fn ports_are_the_servers_own() {
+    let url = format!("ws://{}", listen(kurento).await);
+    let found = all_findings(&[
+        ("APIARY_KURENTO_SERVERS", &url),
+        ("APIARY_NETWORK_EXTERNAL_IP", "203.0.113.7"),
+        ("APIARY_INGEST_PORTS", "8000-8999"),
+    ])
+    .await;
+    let about = |subject: &str| found.iter().find(|finding| finding.subject == subject);
+    assert_eq!(about("media.udp_port"), None);
+    assert_eq!(about("ingest.ports"), None);
+    let external = &about("network.external_ip").unwrap().text;
+    assert!(
+        external.contains(
+            "UDP 8000-8999, for viewers and for cameras elsewhere, to the Kurento server"
+        ),
+        "{external}"
+    );
 }
 
 #[tokio::test]
