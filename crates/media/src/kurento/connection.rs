@@ -211,6 +211,8 @@ impl Connection {
     }
 
     fn on_down(&mut self, why: &str) {
+        // First, so that whoever is told that a request failed finds the server down.
+        self.listener.on_down(why);
         for (_, pending) in self.pending.drain() {
             if let Some(reply) = pending.reply {
                 let _ = reply.send(Err(CallError::Disconnected));
@@ -220,7 +222,6 @@ impl Connection {
         if let Standing::Trusted { down_since } = &mut self.standing {
             *down_since = Some(Instant::now());
         }
-        self.listener.on_down(why);
     }
 
     fn transition_to_lost(&mut self, why: &str, forgotten: bool) {

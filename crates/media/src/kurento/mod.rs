@@ -38,11 +38,11 @@ use self::pool::Pool;
 pub use self::pool::{DrainError, ServerSpec};
 use self::server::Server;
 use self::tables::{Candidates, Owner, Stream, StreamLeg, Viewer, ViewerLink};
-use self::viewer_leg::NoAnswer;
+use self::viewer_leg::NotServed;
 use crate::candidate::check_candidate;
 use crate::engine::{
-    CandidateDelivery, CloseReason, EngineError, EngineEvent, EngineHealth, IceParameters,
-    JoinRequest, JoinedViewer, MediaEngine, OpenedStream, StreamSpec, StreamStats,
+    BitrateBounds, CandidateDelivery, CloseReason, EngineError, EngineEvent, EngineHealth,
+    IceParameters, JoinRequest, JoinedViewer, MediaEngine, OpenedStream, StreamSpec, StreamStats,
     ViewerGoneReason, ViewerStats,
 };
 
@@ -55,6 +55,8 @@ const SET_UP: Duration = Duration::from_secs(6);
 const OPEN_WITHIN: Duration = Duration::from_secs(13);
 /// How long a stream waits for a server that was lost a moment ago, where there is no other.
 const SERVER_RETURNS_WITHIN: Duration = Duration::from_secs(10);
+/// How often a stream that is being opened is begun anew because a connection dropped.
+const MAX_DROPS: u32 = 3;
 /// Candidates that may wait for a viewer's signaling.
 const CANDIDATE_QUEUE: usize = 64;
 /// Time for the last releases.
@@ -119,7 +121,10 @@ pub struct Kurento {
 }
 
 impl Kurento {
-    /// Starts to connect to the servers; does not wait for any. Runs inside tokio.
+    /// Starts to connect to the servers; does not wait for any.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub fn start(config: KurentoConfig) -> Self {
         Self {
             pool: Pool::start(config),
@@ -149,10 +154,7 @@ impl Kurento {
         self.pool.undrain(url)
     }
 
-    fn leg(
-        &self,
-        camera: CameraId,
-    ) -> Result<(StreamLeg, crate::engine::BitrateBounds), EngineError> {
+    fn leg(&self, camera: CameraId) -> Result<(StreamLeg, BitrateBounds), EngineError> {
         let tables = self.pool.tables.lock();
         let (leg, bitrate) = tables
             .leg(camera)
@@ -164,9 +166,11 @@ impl Kurento {
     async fn open_somewhere(&self, spec: &StreamSpec) -> Result<StreamLeg, EngineError> {
         let mut tried: Vec<Arc<Server>> = Vec::new();
         let mut failures: Vec<String> = Vec::new();
+        let mut drops = 0;
         loop {
             let Some(server) = self.pool.pick(&tried) else {
-                if tried.is_empty() && self.pool.wait_for_return(SERVER_RETURNS_WITHIN).await {
+                let returned = self.pool.wait_for_return(&tried, SERVER_RETURNS_WITHIN);
+                if returned.await {
                     continue;
                 }
                 failures.extend(self.pool.troubles(&tried));
@@ -185,6 +189,8 @@ impl Kurento {
                 // It was lost in between, and the leg with it.
                 Ok(leg) if server.epoch() != epoch => server.release(leg.pipeline),
                 Ok(leg) => return Ok(StreamLeg { server, leg }),
+                // The connection is taken up again in a moment.
+                Err(LegError::Call(CallError::Disconnected)) if drops < MAX_DROPS => drops += 1,
                 Err(error) if error.is_about_the_server() => {
                     tracing::warn!(server = server.name(), %error, "a media server could not set a stream up");
                     failures.push(format!("{}: {error}", server.name()));
@@ -195,51 +201,78 @@ impl Kurento {
         }
     }
 
-    /// Everything that is needed for a viewer's answer.
+    /// Everything that is needed for a viewer's answer. A connection that drops meanwhile is taken up again in a moment, and the
+    /// viewer begun anew.
     async fn serve_viewer(
         &self,
         request: &JoinRequest,
         stream: &StreamLeg,
-        bitrate: crate::engine::BitrateBounds,
-        offer: String,
-    ) -> Result<(ObjectId, String, Unfinished), EngineError> {
+        bitrate: BitrateBounds,
+        offer: &str,
+    ) -> Result<Served, EngineError> {
         let server = &stream.server;
-        let failed = |error: CallError| media_server_error(server, "serve the viewer", &error);
-        let (endpoint, unfinished) = viewer_leg::create(server, &stream.leg.pipeline)
-            .await
-            .map_err(failed)?;
-        {
-            let mut tables = self.pool.tables.lock();
-            let viewer = tables
-                .viewers
-                .get_mut(&request.viewer)
-                .ok_or(EngineError::UnknownViewer(request.viewer))?;
-            viewer.endpoint = Some(endpoint.clone());
-            tables.own(endpoint.clone(), Owner::Viewer(request.viewer));
+        for _ in 0..MAX_DROPS {
+            match self.try_to_serve(request, stream, bitrate, offer).await {
+                Err(NotServed::Call(CallError::Disconnected))
+                    if self.pool.wait_for_reconnection(server).await => {}
+                Err(NotServed::Call(error)) => {
+                    return Err(media_server_error(server, "serve the viewer", &error));
+                }
+                Err(NotServed::Because(error)) => return Err(error),
+                Ok(served) => return Ok(served),
+            }
         }
+        Err(EngineError::Busy)
+    }
+
+    async fn try_to_serve(
+        &self,
+        request: &JoinRequest,
+        stream: &StreamLeg,
+        bitrate: BitrateBounds,
+        offer: &str,
+    ) -> Result<Served, NotServed> {
+        let server = &stream.server;
+        let (endpoint, unfinished) = viewer_leg::create(server, &stream.leg.pipeline).await?;
+        self.note_endpoint(request.viewer, &endpoint)?;
         let source = &stream.leg.endpoint;
-        viewer_leg::prepare(server, &endpoint, source, bitrate)
-            .await
-            .map_err(failed)?;
-        let answer = viewer_leg::negotiate(server, &endpoint, offer)
-            .await
-            .map_err(|why| match why {
-                NoAnswer::Offer(reason) => EngineError::Offer(reason),
-                NoAnswer::Call(error) => failed(error),
-            })?;
+        viewer_leg::prepare(server, &endpoint, source, bitrate).await?;
+        let answer = viewer_leg::negotiate(server, &endpoint, offer.to_owned()).await?;
         // The camera's endpoint may have been replaced while this one was being connected to it.
         let (now, _) = self.leg(request.camera)?;
         if now.leg.endpoint != *source {
             let sink = endpoint.clone();
             let connect = Operation::Connect { sink };
-            server
-                .client
-                .invoke(&now.leg.endpoint, connect)
-                .await
-                .map_err(failed)?;
+            server.client.invoke(&now.leg.endpoint, connect).await?;
         }
-        Ok((endpoint, answer, unfinished))
+        Ok(Served {
+            endpoint,
+            answer,
+            unfinished,
+        })
     }
+
+    /// From now on the endpoint's events are the viewer's.
+    fn note_endpoint(&self, viewer: ViewerId, endpoint: &ObjectId) -> Result<(), EngineError> {
+        let mut tables = self.pool.tables.lock();
+        let entry = tables
+            .viewers
+            .get_mut(&viewer)
+            .ok_or(EngineError::UnknownViewer(viewer))?;
+        let before = entry.endpoint.replace(endpoint.clone());
+        tables.own(endpoint.clone(), Owner::Viewer(viewer));
+        if let Some(before) = before {
+            tables.disown(&before);
+        }
+        Ok(())
+    }
+}
+
+/// A viewer that has its answer.
+struct Served {
+    endpoint: ObjectId,
+    answer: String,
+    unfinished: Unfinished,
 }
 
 fn media_server_error(
@@ -411,8 +444,12 @@ impl MediaEngine for Kurento {
         if !offer.takes_h264 {
             tracing::info!(viewer = %request.viewer, "the browser takes no H.264; the media server transcodes for it");
         }
-        let serving = self.serve_viewer(&request, &stream, bitrate, offer.text);
-        let (endpoint, answer, unfinished) = match timeout(SET_UP, serving).await {
+        let serving = self.serve_viewer(&request, &stream, bitrate, &offer.text);
+        let Served {
+            endpoint,
+            answer,
+            unfinished,
+        } = match timeout(SET_UP, serving).await {
             Ok(served) => served?,
             Err(_) => return Err(EngineError::Busy),
         };

@@ -9,6 +9,7 @@ use apiary_wire::id::{CameraId, ViewerId};
 use apiary_wire::kurento::{MediaStats, MediaType, ObjectId, Operation};
 use futures_util::StreamExt as _;
 use futures_util::stream;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, broadcast};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -71,6 +72,7 @@ pub(super) struct Pool {
     pub(super) stop: CancellationToken,
     servers: Mutex<Vec<Arc<Server>>>,
     tasks: TaskTracker,
+    runtime: Handle,
     /// A server became ready, or was given up.
     changed: Notify,
     /// For what outlives a call.
@@ -87,6 +89,7 @@ impl Pool {
             stop: CancellationToken::new(),
             servers: Mutex::default(),
             tasks: TaskTracker::new(),
+            runtime: Handle::current(),
             changed: Notify::new(),
             this: Weak::clone(this),
         });
@@ -127,17 +130,20 @@ impl Pool {
             .map(|(_, server)| server)
     }
 
-    /// Waits for a server that was lost a moment ago, where there is one. Whether one is ready now.
-    pub(super) async fn wait_for_return(&self, patience: Duration) -> bool {
+    /// Waits for a server that was connected a moment ago and was not tried yet, where there is one. Whether one is ready now.
+    pub(super) async fn wait_for_return(&self, tried: &[Arc<Server>], patience: Duration) -> bool {
         let deadline = sleep(patience);
         tokio::pin!(deadline);
         loop {
             let changed = self.changed.notified();
-            if self.pick(&[]).is_some() {
+            if self.pick(tried).is_some() {
                 return true;
             }
             let all = self.all();
-            if !all.iter().any(|server| server.may_be_back_within(patience)) {
+            let mut untried = all
+                .iter()
+                .filter(|server| !tried.iter().any(|tried| Arc::ptr_eq(tried, server)));
+            if !untried.any(|server| server.may_be_back_within(patience)) {
                 return false;
             }
             tokio::select! {
@@ -145,6 +151,17 @@ impl Pool {
                 () = &mut deadline => return false,
             }
         }
+    }
+
+    /// Waits for a server whose connection dropped. Whether it is there again.
+    pub(super) async fn wait_for_reconnection(&self, server: &Arc<Server>) -> bool {
+        let others: Vec<Arc<Server>> = self
+            .all()
+            .into_iter()
+            .filter(|other| !Arc::ptr_eq(other, server))
+            .collect();
+        self.wait_for_return(&others, self.config.failover_after)
+            .await
     }
 
     /// Why each server that was not tried takes no streams.
@@ -292,6 +309,15 @@ impl Pool {
         self.lose(cameras, &ViewerGoneReason::Moved, cause);
     }
 
+    /// There is one more place for what is on servers that are drained.
+    fn move_idle_streams(&self) {
+        for server in self.all() {
+            if server.is_draining() {
+                self.move_streams(&server, false);
+            }
+        }
+    }
+
     // ---- the servers' tasks ----
 
     pub(super) fn reconfigure(&self, specs: Vec<ServerSpec>) {
@@ -337,20 +363,24 @@ impl Pool {
             failover_after: config.failover_after,
         };
         let connection = Connection::new(connection, calls, Arc::new(listener), stop);
-        self.tasks.spawn(connection.run());
+        self.spawn(connection.run());
         self.watch(&server);
         self.servers().push(Arc::clone(&server));
         server
     }
 
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn_on(task, &self.runtime);
+    }
+
     /// Starts what goes on beside a server's connection, until the server is stopped.
     fn watch(&self, server: &Arc<Server>) {
         let (releasing, of) = (Arc::clone(server), server.stop.clone());
-        self.tasks.spawn(async move {
+        self.spawn(async move {
             of.run_until_cancelled(releasing.keep_releasing()).await;
         });
         let (measured, of) = (Arc::clone(server), server.stop.clone());
-        self.tasks.spawn(async move {
+        self.spawn(async move {
             of.run_until_cancelled(keep_asking_for_load(&measured))
                 .await;
         });
@@ -359,7 +389,7 @@ impl Pool {
             Arc::clone(server),
             server.stop.clone(),
         );
-        self.tasks.spawn(async move {
+        self.spawn(async move {
             of.run_until_cancelled(keep_counting(pool, counted)).await;
         });
     }
@@ -372,7 +402,7 @@ impl Pool {
         let cameras = self.tables.lock().cameras_on(&server);
         let cause = LegLoss::Drained(server.name().to_owned());
         self.lose(cameras, &ViewerGoneReason::Moved, cause);
-        self.tasks.spawn(async move {
+        self.spawn(async move {
             let _ = timeout(LEAVE_WITHIN, all_released(&[Arc::clone(&server)])).await;
             server.stop.cancel();
         });
@@ -381,13 +411,17 @@ impl Pool {
     /// Looks a server's pipelines through, and makes it ready.
     pub(super) fn sweep_soon(&self, server: Arc<Server>) {
         let (pool, stop) = (Weak::clone(&self.this), server.stop.clone());
-        self.tasks.spawn(async move {
+        self.spawn(async move {
             let sweeping = async {
                 while let Some(pool) = pool.upgrade() {
                     let prefix = &pool.config.pipeline_prefix;
                     let wanted = |id: &ObjectId| pool.tables.lock().has_pipeline(id);
                     match server.sweep(prefix, wanted).await {
-                        Ok(()) => return pool.changed.notify_waiters(),
+                        Ok(()) => {
+                            pool.changed.notify_waiters();
+                            pool.move_idle_streams();
+                            return server.ask_for_load().await;
+                        }
                         Err(super::client::CallError::Disconnected) => return, // it begins anew with the next connection
                         Err(error) => {
                             tracing::warn!(server = server.name(), %error, "a media server does not say what it has; trying on");

@@ -34,7 +34,11 @@ const CPU_PER_LOAD: f32 = 10.0;
 #[derive(Clone, Debug)]
 enum Link {
     /// Not reached so far, or not any more.
-    Down { why: String },
+    Down {
+        why: String,
+        /// When it was connected last.
+        since: Option<Instant>,
+    },
     /// Connected; what earlier runs left is being looked for.
     Sweeping(Up),
     /// It takes streams.
@@ -44,8 +48,6 @@ enum Link {
 #[derive(Debug)]
 struct State {
     link: Link,
-    /// When its streams were last lost.
-    lost_at: Option<Instant>,
     /// Counts the times that its objects were lost.
     epoch: u64,
     draining: bool,
@@ -84,8 +86,8 @@ impl Server {
             state: Mutex::new(State {
                 link: Link::Down {
                     why: "not reached yet".to_owned(),
+                    since: None,
                 },
-                lost_at: None,
                 epoch: 0,
                 draining: false,
                 version: None,
@@ -119,19 +121,19 @@ impl Server {
     pub(super) fn trouble(&self) -> Option<String> {
         let state = self.state();
         match &state.link {
-            Link::Down { why } => Some(format!("{}: {why}", self.name())),
+            Link::Down { why, .. } => Some(format!("{}: {why}", self.name())),
             Link::Sweeping(_) => Some(format!("{}: just connected", self.name())),
             Link::Ready(_) if state.draining => Some(format!("{}: being drained", self.name())),
             Link::Ready(_) => None,
         }
     }
 
-    /// Whether it lost its streams a moment ago and may be back soon.
+    /// Whether it was connected a moment ago and may be back soon.
     pub(super) fn may_be_back_within(&self, patience: Duration) -> bool {
         let state = self.state();
         match state.link {
             Link::Sweeping(_) => !state.draining,
-            Link::Down { .. } => state.lost_at.is_some_and(|at| at.elapsed() < patience),
+            Link::Down { since, .. } => since.is_some_and(|since| since.elapsed() < patience),
             Link::Ready(_) => false,
         }
     }
@@ -150,19 +152,24 @@ impl Server {
 
     pub(super) fn on_up(&self, up: Up) {
         self.state().link = Link::Sweeping(up);
+        self.releases_changed.notify_one();
     }
 
     pub(super) fn on_down(&self, why: &str) {
         let mut state = self.state();
+        let since = match state.link {
+            Link::Down { since, .. } => since,
+            Link::Sweeping(_) | Link::Ready(_) => Some(Instant::now()),
+        };
         state.link = Link::Down {
             why: why.to_owned(),
+            since,
         };
         state.cpu_percent = None;
     }
 
     pub(super) fn on_lost(&self, forgotten: bool) {
         let mut state = self.state();
-        state.lost_at = Some(Instant::now());
         state.epoch += 1;
         if forgotten {
             state.releases.clear();
@@ -193,7 +200,7 @@ impl Server {
     pub(super) fn report(&self, streams: usize, viewers: usize) -> MediaServer {
         let state = self.state();
         let (connected, error) = match &state.link {
-            Link::Down { why } => (false, Some(why.clone())),
+            Link::Down { why, .. } => (false, Some(why.clone())),
             Link::Sweeping(_) | Link::Ready(_) => (true, None),
         };
         MediaServer {

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::camera_leg::{Unfinished, kbps};
 use super::client::CallError;
 use super::server::Server;
-use crate::engine::BitrateBounds;
+use crate::engine::{BitrateBounds, EngineError};
 
 /// Longest that an answer waits for candidates, where it must have them. Those of a TURN server take a second or two.
 pub(super) const GATHERING: Duration = Duration::from_secs(3);
@@ -76,21 +76,23 @@ async fn subscribe_all(server: &Server, endpoint: &ObjectId) -> Result<(), CallE
     Ok(())
 }
 
-/// Why there is no answer.
-pub(super) enum NoAnswer {
-    /// The offer is to blame.
-    Offer(String),
+/// Why a viewer is not served.
+pub(super) enum NotServed {
+    /// The server could not.
     Call(CallError),
+    /// Something else: the offer, or that its stream is gone.
+    Because(EngineError),
 }
 
-impl From<CallError> for NoAnswer {
+impl From<CallError> for NotServed {
     fn from(error: CallError) -> Self {
-        if let CallError::Refused(refusal) = &error
-            && refusal.kind() == RpcErrorKind::BadSdp
-        {
-            return Self::Offer(refusal.message.clone());
-        }
         Self::Call(error)
+    }
+}
+
+impl From<EngineError> for NotServed {
+    fn from(error: EngineError) -> Self {
+        Self::Because(error)
     }
 }
 
@@ -99,15 +101,16 @@ pub(super) async fn negotiate(
     server: &Server,
     endpoint: &ObjectId,
     offer: String,
-) -> Result<String, NoAnswer> {
-    let answer = server
-        .client
+) -> Result<String, NotServed> {
+    let client = &server.client;
+    let answer = client
         .invoke_for_text(endpoint, Operation::ProcessOffer(offer))
-        .await?;
-    server
-        .client
-        .invoke(endpoint, Operation::GatherCandidates)
-        .await?;
+        .await
+        .map_err(|error| match error.kind() {
+            Some(RpcErrorKind::BadSdp) => NotServed::Because(EngineError::Offer(error.to_string())),
+            Some(_) | None => NotServed::Call(error),
+        })?;
+    client.invoke(endpoint, Operation::GatherCandidates).await?;
     Ok(answer)
 }
 

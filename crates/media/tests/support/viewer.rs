@@ -47,9 +47,10 @@ pub(crate) struct Wire {
     pub(crate) request: Option<Vec<u8>>,
 }
 
-fn new_rtc(socket: &UdpSocket) -> (Rtc, String, SdpPendingOffer) {
+fn new_rtc(socket: &UdpSocket, vp8: bool) -> (Rtc, String, SdpPendingOffer) {
     let mut rtc = Rtc::builder()
         .clear_codecs()
+        .enable_vp8(vp8)
         .enable_h264(true)
         .enable_opus(true, false)
         .build(Instant::now());
@@ -65,13 +66,25 @@ fn new_rtc(socket: &UdpSocket) -> (Rtc, String, SdpPendingOffer) {
 
 /// The offer of a viewer that will never connect.
 pub(crate) fn offer(address: Ipv4Addr) -> String {
-    new_rtc(&UdpSocket::bind((address, 0)).unwrap()).1
+    new_rtc(&UdpSocket::bind((address, 0)).unwrap(), false).1
 }
 
 impl Viewer {
     pub(crate) fn new(address: Ipv4Addr) -> Self {
+        Self::with(address, false)
+    }
+
+    /// Like a browser: VP8 is what it would like best.
+    pub(crate) fn with_vp8_first(address: Ipv4Addr) -> Self {
+        let viewer = Self::with(address, true);
+        let at = |name| viewer.offer.find(name).unwrap();
+        assert!(at("VP8/90000") < at("H264/90000"), "{}", viewer.offer);
+        viewer
+    }
+
+    fn with(address: Ipv4Addr, vp8: bool) -> Self {
         let socket = UdpSocket::bind((address, 0)).unwrap();
-        let (rtc, offer, pending) = new_rtc(&socket);
+        let (rtc, offer, pending) = new_rtc(&socket, vp8);
         Self {
             rtc,
             socket,
