@@ -20,6 +20,10 @@ mod h264_depacketize;
 mod h264_inspect;
 #[path = "../../../fuzz/oracles/json.rs"]
 mod json;
+#[path = "../../../fuzz/oracles/kurento_message.rs"]
+mod kurento_message;
+#[path = "../../../fuzz/oracles/kurento_sdp.rs"]
+mod kurento_sdp;
 #[path = "../../../fuzz/oracles/rtcp.rs"]
 mod rtcp;
 #[path = "../../../fuzz/oracles/rtp.rs"]
@@ -29,13 +33,15 @@ mod sdp;
 
 type Oracle = fn(&[u8]);
 
-const TARGETS: [(&str, Oracle); 9] = [
+const TARGETS: [(&str, Oracle); 11] = [
     ("camera_command", camera_command::check),
     ("camera_message", camera_message::check),
     ("camera_sdp", camera_sdp::check),
     ("demux", demux::check),
     ("h264_depacketize", h264_depacketize::check),
     ("h264_inspect", h264_inspect::check),
+    ("kurento_message", kurento_message::check),
+    ("kurento_sdp", kurento_sdp::check),
     ("rtcp", rtcp::check),
     ("rtp", rtp::check),
     ("sdp", sdp::check),
