@@ -222,6 +222,8 @@ pub struct MediaServer {
     pub viewers: usize,
     /// CPU time that it uses, in per cent of a core, where it tells.
     pub cpu_percent: Option<f32>,
+    /// Memory that it uses, where it tells.
+    pub memory_mib: Option<u64>,
     /// Why it is not connected.
     pub error: Option<String>,
 }

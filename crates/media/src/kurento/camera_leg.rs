@@ -34,6 +34,8 @@ pub(super) enum LegError {
     Call(#[from] CallError),
     #[error(transparent)]
     Answer(#[from] AnswerRefusal),
+    #[error("its address is not known; set kurento.advertised")]
+    NoAddress,
 }
 
 impl LegError {
@@ -41,7 +43,7 @@ impl LegError {
     pub(super) fn is_about_the_server(&self) -> bool {
         match self {
             Self::Call(error) => error.is_about_the_server(),
-            Self::Answer(_) => false,
+            Self::Answer(_) | Self::NoAddress => false,
         }
     }
 }
@@ -143,14 +145,13 @@ pub(super) async fn add_endpoint(
         video_port,
         audio_port,
     } = camera_sdp(&answer, &identity, advertised)?;
+    let address = advertised.or(server_address).ok_or(LegError::NoAddress)?;
     unfinished.finish();
     Ok(CameraLeg {
         pipeline,
         endpoint,
         camera_sdp: text,
-        address: advertised
-            .or(server_address)
-            .unwrap_or(Ipv4Addr::UNSPECIFIED),
+        address,
         ports: IngestPorts {
             video: video_port,
             audio: audio_port,

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use apiary_wire::id::{CameraId, ViewerId};
 use apiary_wire::kurento::{
-    ConnectionState, Event, EventData, IceCandidate, IceState, MediaStats, MediaType, ObjectId,
+    ConnectionState, Event, EventData, EventName, IceCandidate, IceState, MediaStats, MediaType,
+    ObjectId,
 };
 use tokio::time::Instant;
 
@@ -124,6 +125,15 @@ impl Pool {
             EventData::GatheringDone => {
                 entry.candidates.trickle = None;
                 entry.candidates.gathered.notify_one();
+            }
+            // Where the server does not say that it is connected, that ICE is must do.
+            EventData::Ice {
+                component: 1,
+                state: IceState::Ready,
+            } if !is_connected && !entry.server.can(EventName::ConnectionStateChanged.as_str()) => {
+                entry.link = ViewerLink::Connected { silent_since: None };
+                drop(tables);
+                self.emit(EngineEvent::ViewerConnected { camera, viewer });
             }
             EventData::Connection(ConnectionState::Connected) if !is_connected => {
                 entry.link = ViewerLink::Connected { silent_since: None };

@@ -162,8 +162,31 @@ impl Kurento {
         Ok((leg.clone(), bitrate))
     }
 
+    /// Opens the stream, and anew when its server is lost meanwhile, and puts it into its reserved place.
+    async fn open_until_it_lasts(&self, spec: &StreamSpec) -> Result<StreamLeg, EngineError> {
+        let camera = spec.camera;
+        loop {
+            let (opened, epoch) = self.open_somewhere(spec).await?;
+            let mut tables = self.pool.tables.lock();
+            let Some(stream) = tables.streams.get_mut(&camera) else {
+                // It was closed meanwhile.
+                opened.server.release(opened.leg.pipeline);
+                return Err(EngineError::UnknownStream(camera));
+            };
+            // Under the lock: a loss that comes later finds the stream in its place.
+            if opened.server.epoch() == epoch {
+                stream.leg = Some(opened.clone());
+                tables.own(opened.leg.endpoint.clone(), Owner::Camera(camera));
+                return Ok(opened);
+            }
+            drop(tables);
+            opened.server.release(opened.leg.pipeline);
+        }
+    }
+
     /// Opens the stream on one server after the other, until one can.
-    async fn open_somewhere(&self, spec: &StreamSpec) -> Result<StreamLeg, EngineError> {
+    /// Gives the server's epoch too: when that has passed, so has the leg.
+    async fn open_somewhere(&self, spec: &StreamSpec) -> Result<(StreamLeg, u64), EngineError> {
         let mut tried: Vec<Arc<Server>> = Vec::new();
         let mut failures: Vec<String> = Vec::new();
         let mut drops = 0;
@@ -186,9 +209,7 @@ impl Kurento {
                 })),
             };
             match opened {
-                // It was lost in between, and the leg with it.
-                Ok(leg) if server.epoch() != epoch => server.release(leg.pipeline),
-                Ok(leg) => return Ok(StreamLeg { server, leg }),
+                Ok(leg) => return Ok((StreamLeg { server, leg }, epoch)),
                 // The connection is taken up again in a moment.
                 Err(LegError::Call(CallError::Disconnected)) if drops < MAX_DROPS => drops += 1,
                 Err(error) if error.is_about_the_server() => {
@@ -334,17 +355,9 @@ impl MediaEngine for Kurento {
             pool: Some(&self.pool),
             camera,
         };
-        let opened = timeout(OPEN_WITHIN, self.open_somewhere(&spec))
-            .await
+        let opening = timeout(OPEN_WITHIN, self.open_until_it_lasts(&spec)).await;
+        let opened = opening
             .unwrap_or_else(|_| Err(EngineError::NoServer("none answered in time".to_owned())))?;
-        let mut tables = self.pool.tables.lock();
-        let Some(stream) = tables.streams.get_mut(&camera) else {
-            // It was closed meanwhile.
-            opened.server.release(opened.leg.pipeline);
-            return Err(EngineError::UnknownStream(camera));
-        };
-        stream.leg = Some(opened.clone());
-        tables.own(opened.leg.endpoint.clone(), Owner::Camera(camera));
         reserved.pool = None;
         tracing::info!(%camera, server = opened.server.name(), "stream set up on a media server");
         Ok(opened.leg.to_opened())

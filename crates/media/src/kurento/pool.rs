@@ -247,6 +247,8 @@ impl Pool {
     }
 
     pub(super) fn on_server_lost(&self, server: &Arc<Server>, why: &str, forgotten: bool) {
+        // First, so that what is being set up on it now finds out.
+        server.on_lost();
         let cameras = self.tables.lock().cameras_on(server);
         tracing::warn!(
             server = server.name(),
@@ -257,7 +259,9 @@ impl Pool {
         // What is released on it from here on waits for its return.
         let cause = LegLoss::Server(server.name().to_owned());
         self.lose(cameras, &ViewerGoneReason::WorkerLost, cause);
-        server.on_lost(forgotten);
+        if forgotten {
+            server.on_forgotten();
+        }
         self.changed.notify_waiters();
     }
 
@@ -332,7 +336,9 @@ impl Pool {
                 spec.drain,
                 known.as_ref().is_some_and(|server| server.is_draining()),
             );
+            let advertised = spec.advertised;
             let server = known.unwrap_or_else(|| self.add(spec));
+            server.set_advertised(advertised);
             server.set_draining(drain);
             if drain && !was_draining {
                 self.move_streams(&server, false);
@@ -345,12 +351,7 @@ impl Pool {
         let config = &self.config;
         let (client, calls) = Client::new(config.request_timeout);
         let stop = self.stop.child_token();
-        let server = Arc::new(Server::new(
-            spec.address.clone(),
-            spec.advertised,
-            client,
-            stop.clone(),
-        ));
+        let server = Arc::new(Server::new(spec.address.clone(), client, stop.clone()));
         let listener = ServerListener {
             pool: Weak::clone(&self.this),
             server: Arc::downgrade(&server),

@@ -27,8 +27,10 @@ const MAX_RELEASES: usize = 10_000;
 const RELEASE_RETRY: Duration = Duration::from_millis(500);
 /// Over how long a server measures its CPU.
 const CPU_INTERVAL_MS: u32 = 1_000;
-/// A stream or a viewer counts as much as this part of a core, in per cent.
+/// A stream or a viewer counts as much as this part of a core, in per cent…
 const CPU_PER_LOAD: f32 = 10.0;
+/// …and as this much memory, which is far more than either takes: it tells on servers that leak.
+const MIB_PER_LOAD: f32 = 100.0;
 
 /// How a server stands.
 #[derive(Clone, Debug)]
@@ -51,19 +53,20 @@ struct State {
     /// Counts the times that its objects were lost.
     epoch: u64,
     draining: bool,
+    /// What cameras are told to send to, where that is configured.
+    advertised: Option<Ipv4Addr>,
     version: Option<String>,
     cpu_percent: Option<f32>,
+    memory_mib: Option<u64>,
     /// It knows the events only by their names of old.
     has_legacy_names: bool,
-    /// What it cannot do is not asked for again.
+    /// What it cannot do, and events that it does not have: not asked for again.
     cannot: HashSet<&'static str>,
     releases: HashSet<ObjectId>,
 }
 
 pub(super) struct Server {
     pub(super) address: ServerAddress,
-    /// What cameras are told to send to, where that is configured.
-    advertised: Option<Ipv4Addr>,
     pub(super) client: Client,
     state: Mutex<State>,
     /// Something is to be released, or could be now.
@@ -73,15 +76,9 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn new(
-        address: ServerAddress,
-        advertised: Option<Ipv4Addr>,
-        client: Client,
-        stop: CancellationToken,
-    ) -> Self {
+    pub(super) fn new(address: ServerAddress, client: Client, stop: CancellationToken) -> Self {
         Self {
             address,
-            advertised,
             client,
             state: Mutex::new(State {
                 link: Link::Down {
@@ -90,8 +87,10 @@ impl Server {
                 },
                 epoch: 0,
                 draining: false,
+                advertised: None,
                 version: None,
                 cpu_percent: None,
+                memory_mib: None,
                 has_legacy_names: false,
                 cannot: HashSet::new(),
                 releases: HashSet::new(),
@@ -146,6 +145,10 @@ impl Server {
         self.state().draining = draining;
     }
 
+    pub(super) fn set_advertised(&self, advertised: Option<Ipv4Addr>) {
+        self.state().advertised = advertised;
+    }
+
     pub(super) fn epoch(&self) -> u64 {
         self.state().epoch
     }
@@ -166,22 +169,26 @@ impl Server {
             since,
         };
         state.cpu_percent = None;
+        state.memory_mib = None;
     }
 
-    pub(super) fn on_lost(&self, forgotten: bool) {
-        let mut state = self.state();
-        state.epoch += 1;
-        if forgotten {
-            state.releases.clear();
-        }
+    /// From now on nothing that was set up on it counts.
+    pub(super) fn on_lost(&self) {
+        self.state().epoch += 1;
+    }
+
+    /// Nothing is left on it that could be released.
+    pub(super) fn on_forgotten(&self) {
+        self.state().releases.clear();
     }
 
     /// What cameras are told to send to: `None` stands for the address that the server gives itself.
     pub(super) fn advertised(&self, ours: Ipv4Addr) -> Option<Ipv4Addr> {
-        if self.advertised.is_some() {
-            return self.advertised;
+        let state = self.state();
+        if state.advertised.is_some() {
+            return state.advertised;
         }
-        match self.state().link {
+        match state.link {
             Link::Sweeping(up) | Link::Ready(up) if up.is_here => Some(ours),
             Link::Sweeping(Up { peer, .. }) | Link::Ready(Up { peer, .. }) => match peer {
                 std::net::IpAddr::V4(peer) => Some(peer),
@@ -191,10 +198,13 @@ impl Server {
         }
     }
 
-    /// What it has to do, for comparison with others: one for each stream and viewer, and for each tenth of a core in use.
+    /// What it has to do, for comparison with others: one for each stream and viewer, for each tenth of a core and for each
+    /// 100 MiB in use.
     pub(super) fn load(&self, streams: usize, viewers: usize) -> f32 {
-        let cpu = self.state().cpu_percent.unwrap_or(0.0);
-        (streams + viewers) as f32 + cpu / CPU_PER_LOAD
+        let state = self.state();
+        let cpu = state.cpu_percent.unwrap_or(0.0);
+        let memory = state.memory_mib.unwrap_or(0) as f32;
+        (streams + viewers) as f32 + cpu / CPU_PER_LOAD + memory / MIB_PER_LOAD
     }
 
     pub(super) fn report(&self, streams: usize, viewers: usize) -> MediaServer {
@@ -211,6 +221,7 @@ impl Server {
             streams,
             viewers,
             cpu_percent: state.cpu_percent,
+            memory_mib: state.memory_mib,
             error,
         }
     }
@@ -224,7 +235,7 @@ impl Server {
         operation: Operation,
     ) -> Result<Option<Reply>, CallError> {
         let name = operation.name();
-        if self.state().cannot.contains(name) {
+        if !self.can(name) {
             return Ok(None);
         }
         match self.client.invoke(object, operation).await {
@@ -276,16 +287,27 @@ impl Server {
         object: &ObjectId,
         event: EventName,
     ) -> Result<(), CallError> {
+        if !self.can(event.as_str()) {
+            return Ok(());
+        }
         match self.subscribe(object, event).await {
             Err(CallError::Refused(error)) => {
                 tracing::debug!(server = self.name(), ?event, %error, "an event is not to be had");
+                if error.kind() == RpcErrorKind::UnknownEvent {
+                    self.state().cannot.insert(event.as_str());
+                }
                 Ok(())
             }
             outcome => outcome,
         }
     }
 
-    /// Asks how much CPU it uses, where it tells.
+    /// Whether it has an operation, or an event, as far as is known.
+    pub(super) fn can(&self, name: &str) -> bool {
+        !self.state().cannot.contains(name)
+    }
+
+    /// Asks how much CPU and memory it uses, where it tells.
     pub(super) async fn ask_for_load(&self) {
         let operation = Operation::GetUsedCpu {
             interval_ms: CPU_INTERVAL_MS,
@@ -295,7 +317,13 @@ impl Server {
             Ok(Some(reply)) => reply.value().as_f64(),
             Ok(None) | Err(_) => None,
         };
-        self.state().cpu_percent = percent.map(|percent| percent as f32);
+        let memory = match self.try_invoke(&manager, Operation::GetUsedMemory).await {
+            Ok(Some(reply)) => reply.value().as_u64(),
+            Ok(None) | Err(_) => None,
+        };
+        let mut state = self.state();
+        state.cpu_percent = percent.map(|percent| percent as f32);
+        state.memory_mib = memory.map(|kib| kib / 1024);
     }
 
     // ---- what is to go ----

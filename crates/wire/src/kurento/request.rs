@@ -144,6 +144,8 @@ pub enum Operation {
         /// How long the server measures before it answers.
         interval_ms: u32,
     },
+    /// Memory in use, in KiB.
+    GetUsedMemory,
 }
 
 impl Operation {
@@ -168,6 +170,7 @@ impl Operation {
             Self::GetInfo => "getInfo",
             Self::GetPipelines => "getPipelines",
             Self::GetUsedCpu { .. } => "getUsedCpu",
+            Self::GetUsedMemory => "getUsedMemory",
         }
     }
 
@@ -178,7 +181,8 @@ impl Operation {
             | Self::GatherCandidates
             | Self::RequestKeyframe
             | Self::GetInfo
-            | Self::GetPipelines => return None,
+            | Self::GetPipelines
+            | Self::GetUsedMemory => return None,
             Self::SetName(name) => json!({ "name": name }),
             Self::ProcessOffer(offer) => json!({ "offer": offer }),
             Self::ProcessAnswer(answer) => json!({ "answer": answer }),

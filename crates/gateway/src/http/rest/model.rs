@@ -66,6 +66,9 @@ pub(crate) struct MediaServerEntry {
     /// CPU time that it uses, in per cent of a core, where it tells.
     #[serde(skip_serializing_if = "Option::is_none")]
     cpu_percent: Option<f32>,
+    /// Memory that it uses, where it tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory_mib: Option<u64>,
     /// Why it is not reached.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
@@ -84,6 +87,7 @@ impl From<MediaServer> for MediaServerEntry {
             streams: server.streams,
             viewers: server.viewers,
             cpu_percent: server.cpu_percent,
+            memory_mib: server.memory_mib,
             error: server.error,
         }
     }
