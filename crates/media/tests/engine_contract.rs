@@ -9,13 +9,11 @@
 
 mod support;
 
-use std::time::{Duration, Instant};
-
 use apiary_media::engine::{
     CandidateDelivery, CloseReason, EngineError, EngineEvent, ViewerGoneReason,
 };
 use apiary_wire::sdp::CameraSdpRules;
-use support::{Camera, Frame, House, Viewer, camera_id, stream_id, viewer_id};
+use support::{Camera, Frame, House, Viewer, camera_id, show, stream_id, viewer_id};
 
 /// Makes a test of each function for each engine.
 macro_rules! of_every_engine {
@@ -46,20 +44,6 @@ of_every_engine!(
     offers_and_candidates_that_cannot_be_used_are_refused,
     after_the_end_nothing_is_taken,
 );
-
-/// Pictures come until the viewer has seen this one; key frames all of them, since not every engine remembers the last.
-#[track_caller]
-fn show(camera: &mut Camera, viewer: &mut Viewer, frame: &Frame) {
-    let mut due = Instant::now();
-    viewer.run_until("the picture", |viewer| {
-        if Instant::now() >= due {
-            camera.send(frame);
-            camera.send_sound(b"a bit of sound");
-            due = Instant::now() + Duration::from_millis(30);
-        }
-        viewer.frames.contains(frame)
-    });
-}
 
 fn the_camera_is_told_what_it_can_use(house: House) {
     let opened = house.try_open(1).unwrap();

@@ -9,14 +9,14 @@
 
 mod support;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use apiary_kurento_double::{Effect, Generation, Options, RpcFault};
 use apiary_media::engine::{CloseReason, EngineError, EngineEvent, LegLoss, ViewerGoneReason};
 use apiary_media::kurento::{DrainError, KurentoConfig};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
-use support::{Camera, Frame, House, Viewer, camera_id, spec_of, stream_id, viewer_id};
+use support::{Camera, Frame, House, Viewer, camera_id, show, spec_of, stream_id, viewer_id};
 
 /// So impatient that tests of what takes its time take little of it.
 fn impatient(config: &mut KurentoConfig) {
@@ -30,19 +30,6 @@ fn impatient_house(servers: usize) -> House {
     let house = House::kurento_with(servers, |_, _| {}, impatient);
     house.wait_ready(servers);
     house
-}
-
-/// Pictures come until the viewer has seen this one.
-#[track_caller]
-fn show(camera: &mut Camera, viewer: &mut Viewer, frame: &Frame) {
-    let mut due = Instant::now();
-    viewer.run_until("the picture", |viewer| {
-        if Instant::now() >= due {
-            camera.send(frame);
-            due = Instant::now() + Duration::from_millis(30);
-        }
-        viewer.frames.contains(frame)
-    });
 }
 
 /// Which streams were lost, and why, once some are.

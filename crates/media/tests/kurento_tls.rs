@@ -15,9 +15,10 @@ use apiary_media::kurento::KurentoConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use support::{Frame, House, spec_of};
+use support::{Frame, House, show, spec_of};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
 use tokio_rustls::TlsAcceptor;
 
 /// A certificate for a server, and what trusts it.
@@ -67,15 +68,8 @@ fn tls_in_front_of(server: SocketAddr, tls: Arc<ServerConfig>) -> SocketAddr {
             });
         }
     };
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread();
-        runtime_of(runtime).block_on(serve);
-    });
+    std::thread::spawn(move || Runtime::new().unwrap().block_on(serve));
     address
-}
-
-fn runtime_of(mut builder: tokio::runtime::Builder) -> tokio::runtime::Runtime {
-    builder.enable_all().build().unwrap()
 }
 
 /// A house whose server is behind TLS.
@@ -108,8 +102,7 @@ fn a_server_behind_tls_is_spoken_to() {
     let mut camera = house.open(1);
     let mut viewer = house.join(1, 1);
     viewer.connect();
-    house.until_sending(&mut camera, |_| (house.stats(1).packets > 0).then_some(()));
-    camera.send(&Frame::idr(2));
+    show(&mut camera, &mut viewer, &Frame::idr(1));
 }
 
 #[test]

@@ -418,9 +418,16 @@ impl Connection {
     async fn say_goodbye(&mut self, socket: &mut Socket) {
         let id = self.take_id();
         let goodbye = async {
-            if self.send(socket, &Request::CloseSession, id).await.is_ok() {
-                let _ = socket.close(None).await;
+            if self.send(socket, &Request::CloseSession, id).await.is_err() {
+                return;
             }
+            // Waited for: closing with something unread would reset the connection, and the server never read the request.
+            while let Ok(answered) = read(socket.next().await) {
+                if matches!(answered, Some(Incoming::Reply { id: of, .. }) if of == id) {
+                    break;
+                }
+            }
+            let _ = socket.close(None).await;
         };
         // Whoever does not take it in time does without.
         let _ = timeout(GOODBYE, goodbye).await;

@@ -68,6 +68,20 @@ pub(crate) fn viewer_id(number: u8) -> ViewerId {
         .unwrap()
 }
 
+/// Pictures come until the viewer has seen this one; key frames all of them, since not every engine remembers the last.
+#[track_caller]
+pub(crate) fn show(camera: &mut Camera, viewer: &mut Viewer, frame: &Frame) {
+    let mut due = Instant::now();
+    viewer.run_until("the picture", |viewer| {
+        if Instant::now() >= due {
+            camera.send(frame);
+            camera.send_sound(b"a bit of sound");
+            due = Instant::now() + Duration::from_millis(30);
+        }
+        viewer.frames.contains(frame)
+    });
+}
+
 /// A media server of a pool.
 pub(crate) fn spec_of(url: &str) -> ServerSpec {
     let authority = url.strip_prefix("ws://").unwrap();
