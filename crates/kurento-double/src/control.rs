@@ -56,6 +56,8 @@ pub(crate) async fn run(
     loop {
         let frozen = *house.frozen.borrow();
         tokio::select! {
+            // Orders first, so that nobody is accepted after a freeze.
+            biased;
             command = commands.recv() => {
                 let Some(command) = command else {
                     return Ok(());
@@ -64,8 +66,8 @@ pub(crate) async fn run(
                 // A handle that does not wait for it needs no answer.
                 let _ = command.done.send(done);
             }
-            Some(stream) = accept(house.listener.as_ref()), if !frozen => house.serve(stream),
             Some(_) = house.sockets.join_next() => {}
+            Some(stream) = accept(house.listener.as_ref()), if !frozen => house.serve(stream),
         }
     }
 }

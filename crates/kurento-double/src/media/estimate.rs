@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 const RAMP_END_BPS: f64 = 2_000_000.0;
 const RAMP_FACTOR: f64 = 1.04;
 const STEP_BPS: f64 = 50.0;
+/// Over less, the first burst would pass for the rate.
+const MEASURED_AT_LEAST: Duration = Duration::from_millis(250);
 /// What a measuring window over the first IDR alone makes of it.
 const WILD_BPS: f64 = 60_000_000.0;
 
@@ -35,7 +37,7 @@ impl Estimate {
         self.bytes += len as u64;
     }
 
-    /// The estimate for the next REMB; `None` before there was anything to measure.
+    /// The estimate for the next REMB; `None` before there was enough to measure.
     pub(crate) fn next_bps(&mut self, now: Instant) -> Option<u64> {
         let next = match self.current_bps {
             None if self.wild => WILD_BPS,
@@ -49,7 +51,7 @@ impl Estimate {
 
     fn measured(&self, now: Instant) -> Option<f64> {
         let span = now.saturating_duration_since(self.first_packet?);
-        let span = span.max(Duration::from_millis(1));
-        Some(self.bytes as f64 * 8.0 / span.as_secs_f64())
+        let bits = self.bytes as f64 * 8.0;
+        (span >= MEASURED_AT_LEAST).then(|| bits / span.as_secs_f64())
     }
 }

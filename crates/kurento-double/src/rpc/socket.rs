@@ -92,15 +92,17 @@ async fn converse(
     loop {
         let frozen = *switches.frozen.borrow_and_update();
         tokio::select! {
-            changed = switches.frozen.changed() => {
-                if changed.is_err() {
-                    return;
-                }
-            }
+            // In this order, so that nothing is read after a freeze.
+            biased;
             _ = switches.reset.changed() => {
                 // Where that is refused, it ends without a reset.
                 let _ = socket.get_ref().set_zero_linger();
                 return;
+            }
+            changed = switches.frozen.changed() => {
+                if changed.is_err() {
+                    return;
+                }
             }
             Some(Outgoing(text)) = messages.recv() => {
                 if socket.send(Message::text(text)).await.is_err() {
