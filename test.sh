@@ -54,7 +54,7 @@ may_install() {
 }
 
 # Each command that is needed, and the package that has it.
-needed=(cc:gcc c++:g++ mosquitto:mosquitto openssl:openssl shellcheck:shellcheck)
+needed=(cc:gcc c++:g++ mosquitto:mosquitto openssl:openssl shellcheck:shellcheck node:nodejs npm:npm)
 if ! $fast; then
   needed+=(chromium:chromium chromedriver:chromium-driver)
 fi
