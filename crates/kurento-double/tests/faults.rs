@@ -1,5 +1,9 @@
 //! What goes wrong when a test wants it to, and what survives.
-#![allow(clippy::unwrap_used, reason = "a test that goes wrong fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test that goes wrong fails"
+)]
 
 mod support;
 

@@ -3,7 +3,11 @@
 //! Every request of the recording is sent again, socket by socket, with the ids that the double has given. Every reply must
 //! look like the recorded one: the same members and types, the same codes, texts and states, and in SDP the same lines in the
 //! same order. Every recorded event must come too. What may differ is listed in [`may_differ`] and [`may_be_missing`].
-#![allow(clippy::unwrap_used, reason = "a test that goes wrong fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test that goes wrong fails"
+)]
 
 #[path = "transcript/compare.rs"]
 mod compare;

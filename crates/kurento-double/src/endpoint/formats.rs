@@ -1,5 +1,7 @@
 //! What a WebRtcEndpoint makes of an offer's sections.
 
+use std::time::Duration;
+
 use apiary_wire::sdp::{Document, MediaKind};
 use apiary_wire::units::PayloadType;
 use str0m::RtcConfig;
@@ -10,6 +12,10 @@ use str0m::rtp::{Extension, Ssrc};
 use crate::media::{Codec, Medium, PeerTrack};
 use crate::options::Options;
 use crate::sdp;
+
+/// A viewer that has fallen silent is noticed after some seconds; tests would wait too long for a real one's time.
+const MAX_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+const UNANSWERED_CHECKS: usize = 5;
 
 /// What an offer's sections have come to.
 #[derive(Debug, Default)]
@@ -84,6 +90,8 @@ impl Formats {
             .clear_codecs()
             .clear_extension_map()
             .set_rtp_mode(true);
+        config.set_max_stun_rto(MAX_CHECK_INTERVAL);
+        config.set_max_stun_retransmits(UNANSWERED_CHECKS);
         if let Some(id) = self.abs_send_time {
             config = config.set_extension(id, Extension::AbsoluteSendTime);
         }
