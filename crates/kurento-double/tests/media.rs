@@ -406,20 +406,54 @@ fn joining_asks_for_an_idr_with_each_picture_until_one_comes() {
 fn a_key_frame_can_be_requested_for_a_viewer_alone() {
     let mut stage = Stage::new();
     let mut camera = stage.camera();
-    let (_viewer, endpoint) = watching(&mut stage, &mut camera);
+    let (mut viewer, endpoint) = watching(&mut stage, &mut camera);
     camera.wait("feedback", |_| Some(()));
-    let before = stats_of(&mut stage.client, &stage.rtp, "inboundrtp")["firCount"].clone();
     stage.client.invoke(&endpoint, "requestKeyframe", json!({}));
-    camera.wait("a FIR", |packets| {
-        packets
-            .iter()
-            .any(|packet| matches!(packet, Feedback::Fir(_)))
-            .then_some(())
+    let is_fir = |packet: &Feedback| matches!(packet, Feedback::Fir(_));
+    camera.wait("a FIR", |packets| packets.iter().any(is_fir).then_some(()));
+    // An IDR ends it, and the viewer's own request begins it anew.
+    camera.send(&Frame::idr(3));
+    viewer.run_until("the IDR", |viewer| viewer.frames.contains(&Frame::idr(3)));
+    while camera.poll().is_some() {}
+    viewer.request_key_frame();
+    viewer.run_until("another FIR", |_| {
+        camera.send(&Frame::delta(4));
+        camera
+            .poll()
+            .is_some_and(|(packets, _)| packets.iter().any(is_fir))
     });
-    let after = stats_of(&mut stage.client, &stage.rtp, "inboundrtp")["firCount"].clone();
-    assert!(after.as_u64() > before.as_u64(), "{before}, {after}");
     let params = json!({ "object": stage.rtp, "operation": "requestKeyframe" });
     assert_eq!(stage.client.error("invoke", params).0, 40_111);
+}
+
+#[test]
+fn the_least_of_all_viewers_counts() {
+    let mut stage = Stage::with(|options| options.wild_first_remb = true);
+    let mut camera = stage.camera();
+    camera.wait_remb();
+    let (mut first, endpoint) = watching(&mut stage, &mut camera);
+    first.send_remb(450_000);
+    run_until_remb(&mut first, &mut camera, 450_000);
+    let (_second, _) = watching(&mut stage, &mut camera);
+    wait_for_remb(&mut camera, 300_000);
+    let params = json!({ "maxVideoSendBandwidth": 200 });
+    stage
+        .client
+        .invoke(&endpoint, "setMaxVideoSendBandwidth", params);
+    wait_for_remb(&mut camera, 200_000);
+}
+
+#[test]
+fn media_goes_on_while_the_server_is_frozen() {
+    let mut stage = Stage::new();
+    let mut camera = stage.camera();
+    let (mut viewer, _) = watching(&mut stage, &mut camera);
+    stage.double.freeze();
+    viewer.run_until("another picture", |viewer| {
+        camera.send(&Frame::idr(9));
+        viewer.frames.contains(&Frame::idr(9))
+    });
+    assert!(camera.wait_remb() > 0);
 }
 
 #[test]

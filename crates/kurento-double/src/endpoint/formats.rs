@@ -13,7 +13,7 @@ use crate::media::{Codec, Medium, PeerTrack};
 use crate::options::Options;
 use crate::sdp;
 
-/// A viewer that has fallen silent is noticed after some seconds; tests would wait too long for a real one's time.
+/// So that a viewer that has fallen silent is noticed after 15 s, the least that str0m takes for it.
 const MAX_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 const UNANSWERED_CHECKS: usize = 5;
 

@@ -27,7 +27,7 @@ pub(crate) use client::{Client, Received};
 pub(crate) use viewer::{Codecs, Viewer};
 
 /// No test waits longer for anything.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Every test's double has an address of its own, so that its ports collide with nobody's.
 pub(crate) fn own_address() -> Ipv4Addr {
