@@ -108,10 +108,11 @@ fn compare_text(ids: &mut Ids, place: &str, recorded: &str, here: &str) -> Optio
         return difference;
     }
     if recorded.starts_with("candidate:") {
-        // Which pair wins is no matter of form.
+        // Which pair wins is no matter of form, and one can win before the other side's candidate is told (`typ prflx`).
         let is_chosen = place.ends_with("localCandidate") || place.ends_with("remoteCandidate");
-        let key = |candidate| {
+        let key = |candidate: &str| {
             let (component, transport, is_v6, rest) = candidate_key(candidate);
+            let rest = if is_chosen { String::new() } else { rest };
             (component, transport, is_v6 && !is_chosen, rest)
         };
         let same = key(recorded) == key(here);
