@@ -7,7 +7,7 @@ use crate::objects::Endpoint;
 use crate::server::Server;
 
 /// What a link can carry, in the order in which links are listed.
-pub(crate) const TYPES: [&str; 3] = ["AUDIO", "DATA", "VIDEO"];
+const TYPES: [&str; 3] = ["AUDIO", "DATA", "VIDEO"];
 
 /// One medium from one element to another.
 #[derive(Clone, Debug, PartialEq, Eq)]

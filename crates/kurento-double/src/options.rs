@@ -52,7 +52,7 @@ impl Options {
     }
 
     /// Whether objects of a kind have an event of this name.
-    pub(crate) fn generation_knows(&self, kind: Kind, event: &str) -> bool {
+    pub(crate) fn knows_event(&self, kind: Kind, event: &str) -> bool {
         if kind.events().contains(&event) {
             return self.is_v7() || !self.only_legacy_events || legacy_names(event).is_empty();
         }

@@ -176,7 +176,7 @@ fn subscribe(server: &mut Server, session: &str, params: Params<'_>) -> Result<S
     let object = params.required("object")?;
     server.touch(session, &object)?;
     let kind = server.objects.get(&object)?.kind;
-    if !server.options.generation_knows(kind, &event) {
+    if !server.options.knows_event(kind, &event) {
         return Err(RpcFault::unknown_event(&event));
     }
     Ok(server.sessions.subscribe(session, &object, &event))
