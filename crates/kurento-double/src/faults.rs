@@ -14,6 +14,8 @@ pub struct RequestView {
     pub method: String,
     /// The operation of an `invoke`, the type of a `create` or `subscribe`; else empty.
     pub detail: String,
+    /// Its parameters as they came.
+    pub params: Value,
 }
 
 /// The names that a request goes by, for faults and counts.
@@ -29,6 +31,7 @@ impl RequestView {
         Self {
             method: method.to_owned(),
             detail: detail.as_str().unwrap_or_default().to_owned(),
+            params: params.clone(),
         }
     }
 

@@ -35,6 +35,7 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 pub use fault::RpcFault;
@@ -250,9 +251,14 @@ impl KurentoDouble {
     pub fn flood_events(&self, count: usize) {
         let server = self.shared.lock();
         for number in 0..count {
-            let data = serde_json::json!({ "number": number, "tags": [] });
+            let data = json!({ "number": number, "tags": [] });
             server.send_to_all(&rpc::event_text("nobody_kurento.Nothing", "Nothing", &data));
         }
+    }
+
+    /// Tells the subscribers of an object of an event that has not happened, like `Error`. `data` gets what all events have.
+    pub fn emit_event(&self, object: &str, event: &str, data: Value) {
+        self.shared.lock().emit_by_name(object, event, data);
     }
 
     /// Sends everybody who is connected one frame of text.

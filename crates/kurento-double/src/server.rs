@@ -181,19 +181,23 @@ impl Server {
         }
     }
 
-    /// Tells the subscribers of an event; `data` gets what all events have.
+    /// Tells the subscribers of an event, by all of its names; `data` gets what all events have.
     pub(crate) fn emit(&self, object: &str, event: &'static str, data: Value) {
         for name in self.options.names_of(event) {
-            let subscribers = self.sessions.subscribers(object, name);
-            if subscribers.is_empty() {
-                continue;
-            }
-            let text = event_text(object, name, &self.event_data(object, name, data.clone()));
-            for subscriber in subscribers {
-                if let Some(connection) = self.connections.get(&subscriber) {
-                    // As above.
-                    let _ = connection.send(Outgoing(text.clone()));
-                }
+            self.emit_by_name(object, name, data.clone());
+        }
+    }
+
+    pub(crate) fn emit_by_name(&self, object: &str, name: &str, data: Value) {
+        let subscribers = self.sessions.subscribers(object, name);
+        if subscribers.is_empty() {
+            return;
+        }
+        let text = event_text(object, name, &self.event_data(object, name, data));
+        for subscriber in subscribers {
+            if let Some(connection) = self.connections.get(&subscriber) {
+                // As above.
+                let _ = connection.send(Outgoing(text.clone()));
             }
         }
     }

@@ -164,6 +164,7 @@ fn replies_can_be_delayed_swallowed_and_replaced() {
     assert_eq!(double.pipelines().len(), 2);
     assert_eq!((double.count("create"), double.count("ping")), (3, 2));
     let last = double.requests().pop().unwrap();
+    assert_eq!(last.params["type"], "MediaPipeline");
     assert_eq!(
         (last.method.as_str(), last.detail.as_str()),
         ("create", "MediaPipeline")
@@ -208,6 +209,20 @@ fn noise_reaches_the_client() {
         }
     }
     assert_eq!((client.events.len(), huge), (1_000, 1_000_000));
+}
+
+#[test]
+fn an_event_can_be_made_up() {
+    let (double, mut client) = pair();
+    let pipeline = client.create("MediaPipeline", None);
+    client.subscribe(&pipeline, "Error");
+    let data =
+        json!({ "description": "out of everything", "errorCode": 1, "type": "UNEXPECTED_ERROR" });
+    double.emit_event(&pipeline, "Error", data);
+    client.wait_event("Error", |data| {
+        let whole = data["source"] == pipeline && data["type"] == "UNEXPECTED_ERROR";
+        (whole && data["description"] == "out of everything").then_some(())
+    });
 }
 
 #[test]

@@ -138,8 +138,11 @@ async fn receive(lines: &[Line], buffer: &mut [u8]) -> (usize, usize, SocketAddr
         for (at, line) in lines.iter().enumerate() {
             for socket in [&line.section.ports.rtp, &line.section.ports.rtcp] {
                 let mut read = ReadBuf::new(buffer);
-                if let Poll::Ready(Ok(from)) = socket.poll_recv_from(context, &mut read) {
-                    return Poll::Ready((at, read.filled().len(), from));
+                while let Poll::Ready(received) = socket.poll_recv_from(context, &mut read) {
+                    // An error tells of what was sent before, and the next datagram may be there already.
+                    if let Ok(from) = received {
+                        return Poll::Ready((at, read.filled().len(), from));
+                    }
                 }
             }
         }
