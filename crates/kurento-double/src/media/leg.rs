@@ -207,8 +207,7 @@ impl Running {
         inbound.packets += 1;
         inbound.bytes += len as u64;
         if let Some(reception) = &line.reception {
-            inbound.lost = reception.lost();
-            inbound.jitter = reception.jitter_seconds();
+            reception.note(inbound);
         }
         let first_media = !std::mem::replace(&mut facts.media_connected, true);
         if !facts.flowing_out.contains(&medium) {

@@ -5,6 +5,8 @@ use std::time::Instant;
 use apiary_wire::rtcp::ReportBlock;
 use apiary_wire::units::{NtpTime, Ssrc};
 
+use super::facts::Inbound;
+
 #[derive(Debug)]
 pub(crate) struct Reception {
     pub(crate) ssrc: Ssrc,
@@ -15,6 +17,8 @@ pub(crate) struct Reception {
     /// Expected and received at the last report.
     reported: (u64, u64),
     transit: Option<f64>,
+    /// As reported last.
+    fraction_lost: f64,
     jitter: f64,
     started: Instant,
     last_report: Option<(NtpTime, Instant)>,
@@ -32,6 +36,7 @@ impl Reception {
             received: 0,
             reported: (0, 0),
             transit: None,
+            fraction_lost: 0.0,
             jitter: 0.0,
             started: now,
             last_report: None,
@@ -63,12 +68,15 @@ impl Reception {
         self.highest_sequence - self.first_sequence + 1
     }
 
-    pub(crate) fn lost(&self) -> i64 {
+    fn lost(&self) -> i64 {
         self.expected() as i64 - self.received as i64
     }
 
-    pub(crate) fn jitter_seconds(&self) -> f64 {
-        self.jitter / self.clock_rate
+    /// Puts what it knows into the statistics.
+    pub(crate) fn note(&self, inbound: &mut Inbound) {
+        inbound.lost = self.lost();
+        inbound.fraction_lost = self.fraction_lost;
+        inbound.jitter = self.jitter / self.clock_rate;
     }
 
     pub(crate) fn report(&mut self, now: Instant) -> ReportBlock {
@@ -80,6 +88,7 @@ impl Reception {
             0 => 0,
             expected => (missed * 256 / expected).min(255),
         };
+        self.fraction_lost = fraction as f64 / 256.0;
         let (last_sr, delay) = match self.last_report {
             Some((ntp, at)) => (ntp.middle_32(), NtpTime::span_to_short(now - at)),
             None => (0, 0),

@@ -16,6 +16,7 @@
 
 mod camera;
 mod client;
+mod stage;
 mod viewer;
 
 use std::net::Ipv4Addr;
@@ -24,6 +25,7 @@ use std::time::Duration;
 
 pub(crate) use camera::{AUDIO_SSRC, Camera, Feedback, Frame, VIDEO_SSRC, offer};
 pub(crate) use client::{Client, Received};
+pub(crate) use stage::{Stage, stats_of, watching};
 pub(crate) use viewer::{Codecs, Viewer};
 
 /// No test waits longer for anything.
