@@ -87,6 +87,11 @@ async fn the_dashboard_says_how_cameras_stand_and_what_went_wrong() {
         page.click(&format!("[data-camera=\"{CAMERA}\"] .start")).await;
         let reason = format!("document.querySelector('[data-camera=\"{CAMERA}\"] .problem').textContent.includes('ingest.ports')");
         page.until("the reason", &reason).await;
+        let notice = |text: &str| format!("document.getElementById('notice').textContent.includes('{text}')");
+        gateway.engine.set_trouble(Some("no media server can take streams"));
+        page.until("the trouble", &notice("Pictures cannot be shown: no media server can take streams.")).await;
+        gateway.engine.set_trouble(None);
+        page.until("its end", &format!("!{}", notice("Pictures"))).await;
         gateway.stop().await;
         page.until("the lost server", "document.getElementById('notice').textContent.includes('cannot be reached')").await;
     })

@@ -58,6 +58,30 @@ const VIEWER: [&str; 6] = [
 ];
 
 #[tokio::test]
+async fn an_engine_that_takes_no_streams_is_told_of() {
+    let gateway = Gateway::start().await;
+    let health = gateway.get_json("/health").await;
+    assert_eq!(
+        (&health["status"], &health["kurento_connected"]),
+        (&json!("healthy"), &json!(true))
+    );
+    assert_eq!(
+        (health.get("engine_error"), health.get("media_servers")),
+        (None, None)
+    );
+    let why = "no media server can take streams: ws://media1:8888/kurento: refused";
+    gateway.engine.set_trouble(Some(why));
+    let health = gateway.get_json("/health").await;
+    assert_eq!(
+        (&health["status"], &health["kurento_connected"]),
+        (&json!("degraded"), &json!(false))
+    );
+    assert_eq!(health["engine_error"], why);
+    assert_eq!(gateway.get_json("/cameras").await["engine_error"], why);
+    gateway.stop().await;
+}
+
+#[tokio::test]
 async fn answers_have_every_field_that_existing_installations_read() {
     let gateway = Gateway::start().await;
     for prefix in ["", "/api/livestream"] {

@@ -10,7 +10,7 @@
  *   camera_id: string, name: string | null, online: boolean | null, last_seen: string | null, firmware: string | null,
  *   stream: Stream | null
  * }} Camera
- * @typedef {{cameras: Camera[], count: number, broker_connected: boolean}} CameraList
+ * @typedef {{cameras: Camera[], count: number, broker_connected: boolean, engine_error?: string}} CameraList
  */
 
 const TIMEOUT_MS = 8000;

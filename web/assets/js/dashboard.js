@@ -72,8 +72,19 @@ function show(list, asked) {
   }
   page.empty.hidden = list.cameras.length > 0;
   summarise(list.cameras);
-  notify(list.broker_connected ? '' : 'The MQTT broker cannot be reached, so cameras cannot be commanded. Run “apiary check” to see why.', true);
+  notify(trouble(list), true);
   decidePictures();
+}
+
+/**
+ * What keeps all cameras from being seen, if anything does.
+ *
+ * @param {import('./api.js').CameraList} list
+ */
+function trouble(list) {
+  if (!list.broker_connected) return 'The MQTT broker cannot be reached, so cameras cannot be commanded. Run “apiary check” to see why.';
+  if (list.engine_error) return `Pictures cannot be shown: ${list.engine_error}.`;
+  return '';
 }
 
 /** @param {string} id */

@@ -5,9 +5,9 @@ use std::net::Ipv4Addr;
 use std::sync::{Mutex, MutexGuard};
 
 use apiary_media::engine::{
-    BitrateBounds, CloseReason, EngineError, EngineEvent, IceParameters, IngestPorts, JoinRequest,
-    JoinedViewer, MediaEngine, OpenedStream, StreamSpec, StreamStats, ViewerGoneReason,
-    ViewerStats,
+    BitrateBounds, CloseReason, EngineError, EngineEvent, EngineHealth, IceParameters, IngestPorts,
+    JoinRequest, JoinedViewer, MediaEngine, OpenedStream, StreamSpec, StreamStats,
+    ViewerGoneReason, ViewerStats,
 };
 use apiary_wire::id::{CameraId, StreamId, ViewerId};
 use apiary_wire::sdp::Document;
@@ -32,6 +32,7 @@ struct State {
     restarts: Vec<(String, String)>,
     refuse_open: Option<EngineError>,
     refuse_restart: bool,
+    trouble: Option<String>,
 }
 
 impl Default for FakeEngine {
@@ -47,6 +48,11 @@ impl Default for FakeEngine {
 impl FakeEngine {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
+    }
+
+    /// It can take no streams, or can again.
+    pub(crate) fn set_trouble(&self, trouble: Option<&str>) {
+        self.state().trouble = trouble.map(str::to_owned);
     }
 
     /// The next stream is refused with this error.
@@ -119,6 +125,13 @@ impl FakeEngine {
 impl MediaEngine for FakeEngine {
     fn kind(&self) -> &'static str {
         "sfu"
+    }
+
+    fn health(&self) -> EngineHealth {
+        EngineHealth {
+            trouble: self.state().trouble.clone(),
+            servers: Vec::new(),
+        }
     }
 
     async fn open(&self, spec: StreamSpec) -> Result<OpenedStream, EngineError> {

@@ -95,6 +95,7 @@ pub(super) async fn cameras(State(http): State<HttpState>) -> Json<CameraList> {
         count: cameras.len(),
         cameras,
         broker_connected: http.broker_connected(),
+        engine_error: http.engine.health().trouble,
     })
 }
 

@@ -360,6 +360,9 @@ pub(super) struct CameraList {
     pub(super) count: usize,
     /// Whether cameras can be commanded.
     pub(super) broker_connected: bool,
+    /// Why the media engine can take no streams; absent while it can.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) engine_error: Option<String>,
 }
 
 /// A camera, as far as it is known.
