@@ -93,10 +93,7 @@ fn a_server_that_is_absent_is_named_and_waited_for() {
     house.servers[0].restart();
     house.wait_ready(1);
     assert_eq!(house.engine.health().trouble, None);
-    let mut camera = house.open(1);
-    let mut viewer = house.join(1, 1);
-    viewer.connect();
-    show(&mut camera, &mut viewer, &Frame::idr(1));
+    let (_camera, _viewer) = house.watched(1);
 }
 
 #[test]
@@ -126,10 +123,7 @@ fn a_server_of_another_path_is_not_taken_for_one() {
 #[test]
 fn a_dropped_connection_is_taken_up_again_and_nothing_is_lost() {
     let mut house = impatient_house(1);
-    let mut camera = house.open(1);
-    let mut viewer = house.join(1, 1);
-    viewer.connect();
-    show(&mut camera, &mut viewer, &Frame::idr(1));
+    let (mut camera, mut viewer) = house.watched(1);
     let sessions = house.servers[0].sessions();
     for round in 2..5 {
         house.servers[0].drop_sockets();
@@ -159,10 +153,7 @@ fn a_dropped_connection_is_taken_up_again_and_nothing_is_lost() {
 #[test]
 fn a_server_that_was_restarted_has_lost_its_streams() {
     let mut house = impatient_house(1);
-    let mut camera = house.open(1);
-    let mut viewer = house.join(1, 1);
-    viewer.connect();
-    show(&mut camera, &mut viewer, &Frame::idr(1));
+    let (_camera, _viewer) = house.watched(1);
     house.servers[0].restart();
     assert_eq!(house.wait_gone(1), ViewerGoneReason::WorkerLost);
     let (cause, streams) = wait_lost(&mut house);
@@ -178,10 +169,7 @@ fn a_server_that_was_restarted_has_lost_its_streams() {
 #[test]
 fn streams_of_a_server_that_dies_go_to_another() {
     let mut house = impatient_house(2);
-    let mut camera = house.open(1);
-    let mut viewer = house.join(1, 1);
-    viewer.connect();
-    show(&mut camera, &mut viewer, &Frame::idr(1));
+    let (_camera, _viewer) = house.watched(1);
     let first = server_of(&house, 1).unwrap();
     let second = 1 - first;
     house.servers[first].kill();
@@ -295,10 +283,7 @@ fn a_slow_server_holds_nobody_up_and_what_comes_too_late_is_released() {
     server.clear_faults();
     wait_empty(&house, 0);
     house.wait_ready(1);
-    let mut camera = house.open(1);
-    let mut viewer = house.join(1, 1);
-    viewer.connect();
-    show(&mut camera, &mut viewer, &Frame::idr(1));
+    let (_camera, _viewer) = house.watched(1);
     close(&house, 1);
     wait_empty(&house, 0);
 }
@@ -581,10 +566,7 @@ fn estimates_that_are_far_too_high_are_capped() {
 fn a_viewer_does_not_hold_the_camera_at_the_servers_default() {
     let house = House::kurento_with(1, |_, options| options.wild_first_remb = true, |_| {});
     house.wait_ready(1);
-    let mut camera = house.open(1);
-    let mut viewer = house.join(1, 1);
-    viewer.connect();
-    show(&mut camera, &mut viewer, &Frame::idr(1));
+    let (mut camera, _viewer) = house.watched(1);
     let asked = house.until_sending(&mut camera, |camera| {
         camera.send_report();
         camera.take_remb()
@@ -624,10 +606,7 @@ fn streams_go_to_the_server_with_the_least_to_do() {
 fn a_drained_server_gets_nothing_new_and_gives_up_what_is_idle() {
     let mut house = impatient_house(2);
     let pool = house.kurento.clone().unwrap();
-    let mut camera = house.open(1);
-    let mut viewer = house.join(1, 1);
-    viewer.connect();
-    show(&mut camera, &mut viewer, &Frame::idr(1));
+    let (_camera, _viewer) = house.watched(1);
     let first = server_of(&house, 1).unwrap();
     let url = house.servers[first].url();
     pool.drain(&url, false).unwrap();
@@ -657,10 +636,7 @@ fn a_drained_server_gets_nothing_new_and_gives_up_what_is_idle() {
 fn a_server_can_be_drained_at_once() {
     let mut house = impatient_house(2);
     let pool = house.kurento.clone().unwrap();
-    let mut camera = house.open(1);
-    let mut viewer = house.join(1, 1);
-    viewer.connect();
-    show(&mut camera, &mut viewer, &Frame::idr(1));
+    let (_camera, _viewer) = house.watched(1);
     let first = server_of(&house, 1).unwrap();
     pool.drain(&house.servers[first].url(), true).unwrap();
     assert_eq!(house.wait_gone(1), ViewerGoneReason::Moved);

@@ -291,6 +291,15 @@ impl House {
         viewer
     }
 
+    /// A camera and a viewer who sees its picture.
+    pub(crate) fn watched(&self, number: u8) -> (Camera, Viewer) {
+        let mut camera = self.open(number);
+        let mut viewer = self.join(number, number);
+        viewer.connect();
+        show(&mut camera, &mut viewer, &Frame::idr(number));
+        (camera, viewer)
+    }
+
     /// The first event from now on of which `pick` gives something.
     pub(crate) fn wait_for<T>(&mut self, mut pick: impl FnMut(&EngineEvent) -> Option<T>) -> T {
         let events = &mut self.events;
