@@ -87,6 +87,8 @@ enum ConnectError {
     Tcp(#[source] std::io::Error),
     #[error("TLS: {0}")]
     Tls(#[source] std::io::Error),
+    #[error("TLS: there are no certificates to trust; see kurento.ca")]
+    NoTls,
     #[error("it does not speak WebSocket: {0}")]
     WebSocket(#[source] Box<tungstenite::Error>),
     #[error("it did not answer in time")]
@@ -493,9 +495,10 @@ async fn open_socket(config: &ConnectionConfig) -> Result<(Socket, Up), ConnectE
         peer: peer.to_canonical(),
         is_here: peer.is_loopback() || peer == local,
     };
-    let bytes: Box<dyn Bytes> = match &config.tls {
+    let bytes: Box<dyn Bytes> = match address.tls.then_some(&config.tls) {
         None => Box::new(tcp),
-        Some(tls) => {
+        Some(None) => return Err(ConnectError::NoTls),
+        Some(Some(tls)) => {
             let name = ServerName::try_from(address.host.clone())
                 .map_err(|error| ConnectError::Tls(std::io::Error::other(error)))?;
             let connector = TlsConnector::from(Arc::clone(tls));
