@@ -3,14 +3,41 @@
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 
 mod browser_support;
+mod program_support;
 
 use apiary_sim::StopReason;
 use browser_support::chromium::Browser;
-use browser_support::program::Program;
 use browser_support::{DEADLINE, and_then_clean_up, screenshots, take_turn};
+use program_support::{Moved, Plan, Program, plays};
 use serde_json::Value;
 
+/// Makes a test of each function for each engine.
+macro_rules! with_either_engine {
+    ($($name:ident),+ $(,)?) => {
+        mod sfu {
+            use super::Moved;
+            $(#[tokio::test(flavor = "multi_thread")] async fn $name() { super::$name(Moved::BuiltIn).await })+
+        }
+        mod kurento {
+            use super::Moved;
+            $(#[tokio::test(flavor = "multi_thread")] async fn $name() { super::$name(Moved::ByKurento(1)).await })+
+        }
+    };
+}
+
+with_either_engine!(
+    the_viewer_page_has_picture_sound_numbers_and_stops_the_camera,
+    two_viewers_join_and_leave_one_stream,
+    f01_the_picture_returns_when_the_camera_does_without_a_reload,
+    f04_pages_come_back_when_the_server_does,
+);
+
 const VIDEO: &str = "#video";
+
+async fn start(moved: Moved, cameras: u32) -> (Program, Browser) {
+    let plan = Plan::to_look_at(moved, cameras);
+    (Program::start(plan).await, Browser::start().await)
+}
 
 fn tile(camera: &str) -> String {
     format!("[data-camera=\"{camera}\"]")
@@ -19,7 +46,7 @@ fn tile(camera: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_dashboard_starts_cameras_shows_them_and_stops_them() {
     let _turn = take_turn();
-    let (program, browser) = (Program::start(3).await, Browser::start().await);
+    let (program, browser) = start(Moved::BuiltIn, 3).await;
     let page = browser.page().await;
     let test = async {
         let [first, second, third] = program.camera_ids();
@@ -87,10 +114,9 @@ async fn the_dashboard_starts_cameras_shows_them_and_stops_them() {
     program.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_viewer_page_has_picture_sound_numbers_and_stops_the_camera() {
+async fn the_viewer_page_has_picture_sound_numbers_and_stops_the_camera(moved: Moved) {
     let _turn = take_turn();
-    let (program, browser) = (Program::start(1).await, Browser::start().await);
+    let (program, browser) = start(moved, 1).await;
     let page = browser.page().await;
     let test = async {
         let [camera] = program.camera_ids();
@@ -160,10 +186,9 @@ async fn the_viewer_page_has_picture_sound_numbers_and_stops_the_camera() {
     program.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn two_viewers_join_and_leave_one_stream() {
+async fn two_viewers_join_and_leave_one_stream(moved: Moved) {
     let _turn = take_turn();
-    let (program, browser) = (Program::start(1).await, Browser::start().await);
+    let (program, browser) = start(moved, 1).await;
     let (one, two) = (browser.page().await, browser.page().await);
     let test = async {
         let [camera] = program.camera_ids();
@@ -179,12 +204,7 @@ async fn two_viewers_join_and_leave_one_stream() {
         )
         .await;
         assert_eq!(
-            program
-                .camera(&camera)
-                .commands()
-                .iter()
-                .filter(|command| is_play(command))
-                .count(),
+            plays(&program.camera(&camera)),
             1,
             "one stream for both"
         );
@@ -208,14 +228,9 @@ async fn two_viewers_join_and_leave_one_stream() {
     program.stop().await;
 }
 
-fn is_play(command: &apiary_sim::ReceivedCommand) -> bool {
-    matches!(command.command, apiary_wire::camera::Command::Play { .. })
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn f01_the_picture_returns_when_the_camera_does_without_a_reload() {
+async fn f01_the_picture_returns_when_the_camera_does_without_a_reload(moved: Moved) {
     let _turn = take_turn();
-    let (program, browser) = (Program::start(1).await, Browser::start().await);
+    let (program, browser) = start(moved, 1).await;
     let page = browser.page().await;
     let test = async {
         let [camera] = program.camera_ids();
@@ -245,10 +260,9 @@ async fn f01_the_picture_returns_when_the_camera_does_without_a_reload() {
     program.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn f04_pages_come_back_when_the_server_does() {
+async fn f04_pages_come_back_when_the_server_does(moved: Moved) {
     let _turn = take_turn();
-    let (program, browser) = (Program::start(1).await, Browser::start().await);
+    let (program, browser) = start(moved, 1).await;
     let page = browser.page().await;
     let test = async {
         let [camera] = program.camera_ids();
@@ -256,7 +270,7 @@ async fn f04_pages_come_back_when_the_server_does() {
             .await;
         page.frames_advance(VIDEO, 10).await;
         page.run("window.neverReloaded = true;").await;
-        program.restart_server().await;
+        program.restart().await;
         page.until(
             "it noticed",
             "document.getElementById('log').textContent.includes('shutting down')",
@@ -285,7 +299,7 @@ const WITHOUT_H264: &str = "
 #[tokio::test(flavor = "multi_thread")]
 async fn a_browser_without_h264_is_told_so() {
     let _turn = take_turn();
-    let (program, browser) = (Program::start(1).await, Browser::start().await);
+    let (program, browser) = start(Moved::BuiltIn, 1).await;
     let page = browser.page().await;
     let test = async {
         let [camera] = program.camera_ids();
@@ -345,7 +359,7 @@ const WITHOUT_AUTOPLAY: &str = "
 #[tokio::test(flavor = "multi_thread")]
 async fn a_browser_that_refuses_to_play_is_helped_by_a_click() {
     let _turn = take_turn();
-    let (program, browser) = (Program::start(1).await, Browser::start().await);
+    let (program, browser) = start(Moved::BuiltIn, 1).await;
     let page = browser.page().await;
     let test = async {
         page.open_quiet_dashboard(&program.url("")).await;
@@ -409,7 +423,7 @@ const TWENTY_JOINS: &str = "
 #[tokio::test(flavor = "multi_thread")]
 async fn twenty_players_in_a_row_see_a_running_stream() {
     let _turn = take_turn();
-    let (program, browser) = (Program::start(1).await, Browser::start().await);
+    let (program, browser) = start(Moved::BuiltIn, 1).await;
     let page = browser.page().await;
     let test = async {
         let [camera] = program.camera_ids();

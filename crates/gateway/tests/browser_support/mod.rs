@@ -1,9 +1,8 @@
-//! What the browser tests stand on: the whole program with simulated cameras ([`program`]), and Chromium ([`chromium`]).
+//! What the browser tests stand on: Chromium ([`chromium`]), one test at a time.
 
 #![allow(dead_code)] // each test file uses its part
 
 pub(crate) mod chromium;
-pub(crate) mod program;
 
 use std::any::Any;
 use std::fs::File;
