@@ -203,11 +203,7 @@ async fn two_viewers_join_and_leave_one_stream(moved: Moved) {
             "document.getElementById('stat-viewers').textContent === '2'",
         )
         .await;
-        assert_eq!(
-            plays(&program.camera(&camera)),
-            1,
-            "one stream for both"
-        );
+        assert_eq!(plays(&program.camera(&camera)), 1, "one stream for both");
 
         two.open("about:blank").await;
         program.until_viewers(1).await;

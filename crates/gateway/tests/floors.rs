@@ -267,7 +267,10 @@ fn tests_may_use_little_more() {
         assert!(faults_of(from, "apiary-kurento-double", true).is_empty());
     }
     assert!(faults_of("apiary-core", "rand", true).is_empty());
-    assert_eq!(faults_of("apiary-store", "apiary-kurento-double", true).len(), 1);
+    assert_eq!(
+        faults_of("apiary-store", "apiary-kurento-double", true).len(),
+        1
+    );
     assert_eq!(faults_of("apiary-core", "apiary-sim", true).len(), 1);
     assert_eq!(faults_of("apiary-sim", "apiary-core", true).len(), 1);
     assert_eq!(faults_of("bench", "apiary-media", true).len(), 1);

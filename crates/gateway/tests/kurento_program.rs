@@ -66,16 +66,24 @@ async fn a_server_that_is_absent_at_the_start_is_named_and_waited_for() {
     assert_eq!(state_of(&health, server), "unreachable");
     let error = health["engine_error"].as_str().unwrap();
     assert!(error.contains(&server.url()), "{error}");
-    assert!(error.starts_with("no media server can take streams"), "{error}");
+    assert!(
+        error.starts_with("no media server can take streams"),
+        "{error}"
+    );
 
     let (status, body) = program.start_stream(&camera, &json!({})).await;
     assert_eq!(status, 503, "{body}");
     let error = body["error"].as_str().unwrap();
-    assert!(error.contains(&server.url()) && error.contains("refused"), "{error}");
+    assert!(
+        error.contains(&server.url()) && error.contains("refused"),
+        "{error}"
+    );
     assert_eq!(plays(&camera), 0);
 
     let mut page = Page::open(&program, &camera.id().to_string()).await;
-    let seen = page.until("it is told", |seen| !seen.errors.is_empty()).await;
+    let seen = page
+        .until("it is told", |seen| !seen.errors.is_empty())
+        .await;
     assert_eq!(seen.errors[0]["retry"], true, "{:?}", seen.errors);
     server.restart();
     page.until_picture(1).await;

@@ -290,11 +290,7 @@ impl Program {
     }
 
     /// Asks for the health until it is as wanted.
-    pub(crate) async fn until_health(
-        &self,
-        what: &str,
-        wanted: impl Fn(&Value) -> bool,
-    ) -> Value {
+    pub(crate) async fn until_health(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let mut health = Value::Null;
         let reached = async {
             loop {

@@ -226,6 +226,7 @@ impl Running {
         let forwarded = Forwarded {
             medium,
             codec,
+            ssrc: packet.ssrc.0,
             marker: packet.marker,
             sequence_number: packet.sequence_number,
             timestamp: packet.timestamp,

@@ -63,10 +63,26 @@ pub(crate) struct PeerTrack {
 struct Line {
     track: PeerTrack,
     flow: Flow,
-    /// The last sequence number, extended.
-    sequence: Option<u64>,
-    /// Video begins with an IDR.
-    begun: bool,
+    run: Option<Run>,
+    last: Option<Last>,
+}
+
+/// One run of a source, and what brings its numbers behind those of the run before: a Kurento packs media anew for its viewers, so
+/// that for them it is one, whatever becomes of the camera.
+#[derive(Clone, Copy)]
+struct Run {
+    ssrc: u32,
+    sequence_shift: u16,
+    time_shift: u32,
+}
+
+/// The last packet that a viewer was sent.
+#[derive(Clone, Copy)]
+struct Last {
+    /// Extended.
+    sequence: u64,
+    timestamp: u32,
+    at: Instant,
 }
 
 struct Running {
@@ -287,14 +303,14 @@ impl Running {
         if !context.connected || packet.codec != Some(line.track.codec) {
             return;
         }
-        let Some(sequence) = line.next_sequence(packet) else {
+        let Some(next) = line.next(packet, now) else {
             return;
         };
         let track = &line.track;
         let write = RtpWrite::new(
             track.payload_type,
-            sequence.into(),
-            packet.timestamp,
+            next.sequence.into(),
+            next.timestamp,
             now,
             packet.payload.clone(),
         )
@@ -355,9 +371,9 @@ impl Line {
     fn new(track: PeerTrack) -> Self {
         Self {
             flow: Flow::into_endpoint(track.medium),
-            begun: track.medium == Medium::Audio,
             track,
-            sequence: None,
+            run: None,
+            last: None,
         }
     }
 
@@ -372,23 +388,54 @@ impl Line {
         }
     }
 
-    /// The packet's number in the viewer's own count; none for what comes before the first IDR.
-    fn next_sequence(&mut self, packet: &Forwarded) -> Option<u64> {
-        if !self.begun {
-            let begins = h264::inspect(&packet.payload).unwrap_or_default();
-            self.begun = begins.starts_idr || begins.has_sps;
-            if !self.begun {
-                return None;
-            }
-        }
-        let number = packet.sequence_number;
-        let Some(last) = self.sequence else {
-            self.sequence = Some(number.into());
-            return self.sequence;
+    /// The packet's numbers in the viewer's own count; none for what comes before the first IDR of a run.
+    fn next(&mut self, packet: &Forwarded, now: Instant) -> Option<Last> {
+        let run = match self.run.filter(|run| run.ssrc == packet.ssrc) {
+            Some(run) => run,
+            None if !begins_a_run(packet) => return None,
+            None => self.begin_run(packet, now),
         };
+        let number = packet.sequence_number.wrapping_add(run.sequence_shift);
+        let last = self.last.map_or(u64::from(number), |last| last.sequence);
         let step = number.wrapping_sub(last as u16).cast_signed();
-        let extended = last.checked_add_signed(step.into())?;
-        self.sequence = Some(last.max(extended));
-        Some(extended)
+        let next = Last {
+            sequence: last.checked_add_signed(step.into())?,
+            timestamp: packet.timestamp.wrapping_add(run.time_shift),
+            at: now,
+        };
+        if step >= 0 {
+            self.last = Some(next);
+        }
+        Some(next)
     }
+
+    fn begin_run(&mut self, packet: &Forwarded, now: Instant) -> Run {
+        let run = match self.last {
+            None => Run {
+                ssrc: packet.ssrc,
+                sequence_shift: 0,
+                time_shift: 0,
+            },
+            Some(last) => {
+                let passed = now.saturating_duration_since(last.at).as_secs_f64();
+                let passed = passed * f64::from(self.track.codec.clock_rate());
+                let (number, time) = (last.sequence as u16, last.timestamp);
+                Run {
+                    ssrc: packet.ssrc,
+                    sequence_shift: number.wrapping_add(1).wrapping_sub(packet.sequence_number),
+                    time_shift: time
+                        .wrapping_add(passed as u32)
+                        .wrapping_sub(packet.timestamp),
+                }
+            }
+        };
+        self.run = Some(run);
+        run
+    }
+}
+
+/// Video does with an IDR.
+fn begins_a_run(packet: &Forwarded) -> bool {
+    let begins = h264::inspect(&packet.payload).unwrap_or_default();
+    packet.medium == Medium::Audio || begins.starts_idr || begins.has_sps
 }

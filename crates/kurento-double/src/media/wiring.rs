@@ -61,6 +61,15 @@ impl Codec {
             .find(|(name, _)| name.eq_ignore_ascii_case(encoding))
             .map(|(_, codec)| codec)
     }
+
+    /// Of its RTP timestamps, in Hz.
+    pub(crate) fn clock_rate(self) -> u32 {
+        match self {
+            Self::Opus => 48_000,
+            Self::Pcmu | Self::Pcma => 8_000,
+            Self::Vp8 | Self::Vp9 | Self::Av1 | Self::H264 => 90_000,
+        }
+    }
 }
 
 /// One packet on its way to the viewers.
@@ -68,6 +77,8 @@ impl Codec {
 pub(crate) struct Forwarded {
     pub(crate) medium: Medium,
     pub(crate) codec: Option<Codec>,
+    /// The source's.
+    pub(crate) ssrc: u32,
     pub(crate) marker: bool,
     pub(crate) sequence_number: u16,
     pub(crate) timestamp: u32,
