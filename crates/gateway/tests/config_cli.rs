@@ -191,15 +191,114 @@ fn serve_ends_well_on_either_signal() {
     for signal in ["TERM", "INT"] {
         let dir = tempfile::tempdir().unwrap();
         let mut running = Running::start(&mut serve_on_free_ports(dir.path()));
-        let log = BufReader::new(running.0.stderr.take().unwrap());
-        let ready = log.lines().map_while(Result::ok).find(|line| {
-            let record: serde_json::Value = serde_json::from_str(line).unwrap();
-            record["message"] == "ready"
-        });
-        ready.expect("it becomes ready");
+        Log::of(&mut running).until("ready");
         running.signal(signal);
         assert_eq!(running.end().code(), Some(0), "{signal}");
     }
+}
+
+/// A running program's log, as JSON.
+struct Log(std::io::Lines<BufReader<std::process::ChildStderr>>);
+
+impl Log {
+    fn of(running: &mut Running) -> Self {
+        Self(BufReader::new(running.0.stderr.take().unwrap()).lines())
+    }
+
+    /// The next record whose message begins so.
+    fn until(&mut self, message: &str) -> serde_json::Value {
+        loop {
+            let line = self.0.next().expect("the log goes on").unwrap();
+            let record: serde_json::Value = serde_json::from_str(&line).unwrap();
+            if record["message"].as_str().unwrap().starts_with(message) {
+                return record;
+            }
+        }
+    }
+}
+
+/// What is served at a path, once it is as wanted.
+fn get_until(
+    address: &str,
+    path: &str,
+    wanted: impl Fn(&serde_json::Value) -> bool,
+) -> serde_json::Value {
+    let began = Instant::now();
+    loop {
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(
+            stream,
+            "GET {path} HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        let body = serde_json::from_str(body).unwrap();
+        if wanted(&body) {
+            return body;
+        }
+        assert!(began.elapsed() < PATIENCE, "{body:#}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The media servers by `/health`, each with its state.
+fn media_servers(health: &serde_json::Value) -> Vec<(String, String)> {
+    let servers = health["media_servers"].as_array().unwrap().iter();
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    servers
+        .map(|server| (text(&server["url"]), text(&server["state"])))
+        .collect()
+}
+
+#[test]
+fn a_hangup_has_the_media_servers_read_again() {
+    let [first, second] = [(); 2].map(|()| {
+        let options = apiary_kurento_double::Options::at(std::net::Ipv4Addr::LOCALHOST);
+        apiary_kurento_double::KurentoDouble::start(options).unwrap()
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let settings = |kurento: &str| {
+        let text = format!("[media]\nengine = 'kurento'\n[kurento]\n{kurento}\n");
+        std::fs::write(dir.path().join("apiary.toml"), text).unwrap();
+    };
+    settings(&format!("servers = ['{}']", first.url()));
+    let mut running = Running::start(&mut serve_on_free_ports(dir.path()));
+    let mut log = Log::of(&mut running);
+    let ready = log.until("ready");
+    let http = ready["http"].as_str().unwrap();
+    let http = http.trim_matches(['[', ']']).to_owned();
+    let connected = |url: String| (url, "connected".to_owned());
+    let until = |wanted: &[(String, String)]| {
+        get_until(&http, "/health", |health| media_servers(health) == wanted)
+    };
+    until(&[connected(first.url())]);
+
+    settings(&format!(
+        "servers = ['{}', '{}']",
+        first.url(),
+        second.url()
+    ));
+    running.signal("HUP");
+    until(&[connected(first.url()), connected(second.url())]);
+
+    settings(&format!(
+        "servers = ['{}']\ndrain = ['ws://192.0.2.1:1/x']",
+        first.url()
+    ));
+    running.signal("HUP");
+    let refused = log.until("the configuration was read again and is wrong, so nothing is changed");
+    let text = refused["message"].as_str().unwrap();
+    assert!(text.contains("kurento.drain"), "{text}");
+    assert_eq!(refused["level"], "ERROR", "{refused}");
+    until(&[connected(first.url()), connected(second.url())]);
+
+    settings(&format!("servers = ['{}']", second.url()));
+    running.signal("HUP");
+    until(&[connected(second.url())]);
+    running.signal("TERM");
+    assert_eq!(running.end().code(), Some(0));
 }
 
 /// As with `apiary openapi | head -1`.

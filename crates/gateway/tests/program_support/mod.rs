@@ -15,7 +15,7 @@ use apiary::config::{Config, DemoPorts, Engine, KurentoUrl};
 use apiary_kurento_double::{KurentoDouble, Options};
 use apiary_sim::{Broker, CameraConfig, CameraHandle, Simulator, SimulatorConfig, VideoSource};
 use apiary_wire::camera::Command;
-use reqwest::StatusCode;
+use reqwest::{RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -258,23 +258,25 @@ impl Program {
         self.simulator.camera(id.parse().unwrap()).unwrap()
     }
 
-    /// The first camera.
+    pub(crate) fn cameras(&self) -> &[CameraHandle] {
+        self.simulator.cameras()
+    }
+
     pub(crate) fn first(&self) -> CameraHandle {
-        self.simulator.cameras()[0].clone()
+        self.cameras()[0].clone()
     }
 
     // ---- the API ----
 
     pub(crate) async fn get(&self, path: &str) -> Value {
-        let response = self.client.get(self.url(path)).send().await.unwrap();
+        let response = self.request("GET", path).send().await.unwrap();
         assert_eq!(response.status(), StatusCode::OK, "{path}");
         response.json().await.unwrap()
     }
 
     /// Status and body, `null` where there is none.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
-        let response = self.client.post(self.url(path)).json(body).send();
-        let response = within(path, response).await.unwrap();
+        let response = self.request("POST", path).json(body).send().await.unwrap();
         let status = response.status().as_u16();
         (status, response.json().await.unwrap_or_default())
     }
@@ -287,6 +289,20 @@ impl Program {
     pub(crate) async fn stop_stream(&self, camera: &CameraHandle) -> (u16, Value) {
         self.post(&format!("/streams/{}/stop", camera.id()), &json!(null))
             .await
+    }
+
+    pub(crate) fn request(&self, method: &str, path: &str) -> RequestBuilder {
+        let method = method.parse().unwrap();
+        self.client
+            .request(method, self.url(path))
+            .timeout(DEADLINE)
+    }
+
+    /// Joins over WHEP.
+    pub(crate) async fn offer(&self, camera: &CameraHandle, offer: &str) -> Response {
+        let request = self.request("POST", &format!("/whep/{}", camera.id()));
+        let request = request.header("content-type", "application/sdp");
+        request.body(offer.to_owned()).send().await.unwrap()
     }
 
     /// Asks for the health until it is as wanted.
