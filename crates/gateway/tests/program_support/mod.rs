@@ -214,7 +214,7 @@ impl Program {
             // What is lost is given up soon, and a busy machine is given time all the same.
             config.kurento.request_timeout = Duration::from_secs(3);
             config.kurento.ping_interval = Duration::from_millis(500);
-            config.kurento.failover_after = Duration::from_secs(2);
+            config.kurento.failover_after = Duration::from_secs(3);
         }
         (plan.change)(&mut config);
         let run = Run::start(config).await;
