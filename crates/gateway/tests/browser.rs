@@ -280,6 +280,91 @@ async fn f04_pages_come_back_when_the_server_does(moved: Moved) {
     program.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_come_back_when_their_media_server_does_and_when_it_does_not() {
+    let _turn = take_turn();
+    let (program, browser) = start(Moved::ByKurento(2), 1).await;
+    let page = browser.page().await;
+    let test = async {
+        let [camera] = program.camera_ids();
+        page.open(&program.url(&format!("/viewer?camera={camera}")))
+            .await;
+        page.frames_advance(VIDEO, 10).await;
+        page.run("window.neverReloaded = true;").await;
+        let serving = || {
+            let mut servers = program.servers.iter();
+            servers.find(|server| !server.pipelines().is_empty())
+        };
+        serving().unwrap().restart();
+        let comes_back = "document.getElementById('log').textContent.includes('media server')";
+        page.until("it noticed", comes_back).await;
+        page.frames_advance(VIDEO, 10).await;
+        page.run("document.getElementById('log').textContent = '';")
+            .await;
+        serving().unwrap().kill();
+        page.until("it noticed", comes_back).await;
+        page.frames_advance(VIDEO, 10).await;
+        assert_eq!(page.run("return window.neverReloaded").await, true);
+    };
+    and_then_clean_up(test, async { page.clone().close().await }).await;
+    browser.stop().await;
+    program.stop().await;
+}
+
+/// Holds the answer back until the server's candidates have come, and notes what the connection is given in which order.
+const LATE_ANSWER: &str = "
+    window.told = [];
+    window.given = [];
+    let candidatesAreThere = () => {};
+    const candidates = new Promise((resolve) => { candidatesAreThere = resolve; });
+    window.WebSocket = class extends WebSocket {
+      constructor(url) {
+        super(url);
+        this.addEventListener('message', (event) => {
+          const message = JSON.parse(event.data);
+          if (message.type === 'iceCandidate') window.told.push(message.candidate.candidate);
+          if (window.told.length === 2) candidatesAreThere();
+        });
+      }
+    };
+    const connection = RTCPeerConnection.prototype;
+    const { setRemoteDescription, addIceCandidate } = connection;
+    connection.setRemoteDescription = async function (description) {
+      await candidates;
+      await setRemoteDescription.call(this, description);
+      window.given.push('answer');
+    };
+    connection.addIceCandidate = function (candidate) {
+      window.given.push(candidate.candidate);
+      return addIceCandidate.call(this, candidate);
+    };";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn candidates_that_overtake_the_answer_wait_for_it_in_order() {
+    let _turn = take_turn();
+    let (program, browser) = start(Moved::ByKurento(1), 1).await;
+    let page = browser.page().await;
+    let test = async {
+        page.open_quiet_dashboard(&program.url("")).await;
+        page.until(
+            "the camera",
+            "document.querySelectorAll('.tile').length === 1",
+        )
+        .await;
+        page.run(LATE_ANSWER).await;
+        page.click("label.switch").await;
+        page.frames_advance(".tile video", 10).await;
+        let order = page.run("return [window.told, window.given]").await;
+        let told: Vec<Value> = order[0].as_array().unwrap().clone();
+        let given: Vec<Value> = order[1].as_array().unwrap().clone();
+        assert!(told.len() >= 2, "{order}");
+        assert_eq!((&given[0], &given[1..]), (&"answer".into(), &told[..]));
+    };
+    and_then_clean_up(test, async { page.clone().close().await }).await;
+    browser.stop().await;
+    program.stop().await;
+}
+
 /// What a browser without H.264 sees: this one is made to offer VP8 alone.
 const WITHOUT_H264: &str = "
     const original = RTCPeerConnection.prototype.addTransceiver;

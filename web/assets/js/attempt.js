@@ -7,8 +7,8 @@
  * What the server says of the camera's stream.
  * @typedef {{state: string, health?: string, message?: string, viewers?: number}} StreamState
  *
- * How an attempt ended. `final` ones are not tried again by themselves.
- * @typedef {{text: string, final: boolean, failed: boolean}} Ending
+ * How an attempt ended. `final` ones are not tried again by themselves; `invited` ones were told to come back.
+ * @typedef {{text: string, final: boolean, failed: boolean, invited?: boolean}} Ending
  *
  * @typedef {{
  *   track: (stream: MediaStream) => void, connected: () => void, ice: () => void,
@@ -136,7 +136,12 @@ export class Attempt {
         this.#handler.stream({ ...this.#stream, message: message.message, viewers: message.viewerCount });
         break;
       case 'stopped':
-        this.#end({ text: String(message.reason), final: message.retry !== true, failed: message.state === 'error' });
+        this.#end({
+          text: String(message.reason),
+          final: message.retry !== true,
+          failed: message.state === 'error',
+          invited: message.retry === true,
+        });
         break;
       case 'error':
         // Once answered, an error concerns a single message of ours, not the picture.
@@ -160,7 +165,7 @@ export class Attempt {
 
   /** @param {RTCIceCandidateInit} candidate */
   #addCandidate(candidate) {
-    // One that the browser cannot use is no harm: the answer holds them all.
+    // One that the browser cannot use is no harm: there are others.
     this.#connection.addIceCandidate(candidate).catch(() => {});
   }
 

@@ -16,6 +16,8 @@ import { sentence } from './words.js';
 
 /** The wait before each further attempt; the last one repeats. */
 const BACKOFF_MS = [400, 1000, 2000, 4000, 8000, 15000];
+/** Who had a picture and is told to come back does so at once, only not all at the same moment. */
+const INVITED_WITHIN_MS = 50;
 /** Each wait varies by this share, so that pages do not all return at once. */
 const BACKOFF_SPREAD = 0.25;
 /** Without a new frame for this long the picture counts as stalled. */
@@ -162,7 +164,7 @@ export class Player extends EventTarget {
     }
     this.dispatchEvent(new Event('sample'));
     if (sinceFrame > REJOIN_AFTER_MS && this.#attempt?.streamFlows) {
-      this.#retry({ text: 'No picture arrives here although the camera sends', tone: 'bad' });
+      this.#retry('No picture arrives here although the camera sends');
     }
   }
 
@@ -182,18 +184,25 @@ export class Player extends EventTarget {
       this.#leave();
       this.#become(ending.failed ? 'failed' : 'stopped', ending.text);
     } else {
-      this.#retry({ text: ending.text, tone: 'bad' });
+      this.#retry(ending.text, ending.invited);
     }
   }
 
-  /** @param {{text: string, tone: string}} why */
-  #retry(why) {
+  /**
+   * @param {string} why
+   * @param {boolean} [invited]
+   */
+  #retry(why, invited = false) {
     this.#leave();
-    const base = BACKOFF_MS[Math.min(this.#failures, BACKOFF_MS.length - 1)] ?? 0;
-    const wait = base * (1 + BACKOFF_SPREAD * (2 * Math.random() - 1));
+    const wait = invited && this.#failures === 0 ? INVITED_WITHIN_MS * Math.random() : this.#backoff();
     this.#failures += 1;
-    this.#become('retrying', `${sentence(why.text)} Trying again…`);
+    this.#become('retrying', `${sentence(why)} Trying again…`);
     this.#retryTimer = window.setTimeout(() => this.#connect(), wait);
+  }
+
+  #backoff() {
+    const base = BACKOFF_MS[Math.min(this.#failures, BACKOFF_MS.length - 1)] ?? 0;
+    return base * (1 + BACKOFF_SPREAD * (2 * Math.random() - 1));
   }
 
   /** A page that comes back to the front, or a network that returns, does not wait for the backoff. */
