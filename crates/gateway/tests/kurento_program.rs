@@ -8,14 +8,15 @@
 
 mod program_support;
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use apiary_kurento_double::{Effect, Kind, KurentoDouble, Options, RpcFault};
-use apiary_sim::{CameraHandle, StopReason};
+use apiary_sim::{CameraHandle, StopReason, StreamState};
 use apiary_wire::units::Bitrate;
 use program_support::page::{Page, Seen};
 use program_support::viewer::{Noticed, Viewer};
-use program_support::{DEADLINE, Moved, Plan, Program, cheap, plays, until, url};
+use program_support::{DEADLINE, Moved, Plan, Program, cheap, plays, until, url, within};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
@@ -365,6 +366,34 @@ async fn servers_come_and_go_when_the_settings_are_read_again() {
     let known = health["media_servers"].as_array().unwrap();
     assert_eq!(known.len(), 1, "{health}");
     assert_eq!(state_of(&health, second), "connected");
+    program.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cameras_are_told_another_address_once_it_is_read_again() {
+    let program = Program::start(Plan::with_servers(1)).await;
+    let (camera, other) = (program.first(), Ipv4Addr::new(127, 9, 9, 9));
+    program
+        .reload(|config| {
+            let host = config.kurento.servers[0].host.clone();
+            config.kurento.advertised = vec![(host, other)];
+        })
+        .await;
+    let told = async {
+        loop {
+            assert_eq!(program.start_stream(&camera, &json!({})).await.0, 201);
+            let state = camera.wait_for(DEADLINE, |state| state.is_streaming());
+            if let StreamState::Streaming { video, .. } = state.await.unwrap().stream
+                && video.ip() == other
+            {
+                return;
+            }
+            assert_eq!(program.stop_stream(&camera).await.0, 200);
+            let stopped = camera.wait_for(DEADLINE, |state| !state.is_streaming());
+            stopped.await.unwrap();
+        }
+    };
+    within("the camera sends to the other address", told).await;
     program.stop().await;
 }
 
