@@ -147,7 +147,8 @@ pub(super) async fn stream_of_camera(
         (status = 409, description = "it runs already, as this session", body = ErrorBody),
         (status = 413, description = "the body is too long", body = ErrorBody),
         (status = 415, description = "the body is not JSON", body = ErrorBody),
-        (status = 503, description = "no room for one more stream", body = ErrorBody),
+        (status = 502, description = "a media server failed at it", body = ErrorBody),
+        (status = 503, description = "no room for one more stream, or no media server to take it", body = ErrorBody),
     ))]
 pub(super) async fn start(
     State(http): State<HttpState>,

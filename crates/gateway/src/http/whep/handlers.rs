@@ -56,7 +56,8 @@ impl<S: Send + Sync> FromRequestParts<S> for SessionPath {
         (status = 406, description = "an answer of type application/sdp is not accepted", body = ErrorBody),
         (status = 413, description = "the offer is too long", body = ErrorBody),
         (status = 415, description = "the body is not application/sdp", body = ErrorBody),
-        (status = 503, description = "no room for one more viewer or stream", body = ErrorBody),
+        (status = 502, description = "a media server failed at it", body = ErrorBody),
+        (status = 503, description = "no room for one more viewer or stream, or no media server to take it", body = ErrorBody),
     ))]
 pub(in crate::http) async fn create(
     State(http): State<HttpState>,
