@@ -135,10 +135,13 @@ impl Viewer {
 }
 
 fn noticed(event: &Event) -> Option<Noticed> {
-    match event {
-        Event::Connected => Some(Noticed::Connected),
-        Event::MediaData(data) if data.params.spec().codec.is_video() => Some(Noticed::Picture),
-        Event::MediaData(_) => Some(Noticed::Sound),
-        _ => None,
+    if let Event::MediaData(data) = event {
+        let is_video = data.params.spec().codec.is_video();
+        return Some(if is_video {
+            Noticed::Picture
+        } else {
+            Noticed::Sound
+        });
     }
+    matches!(event, Event::Connected).then_some(Noticed::Connected)
 }
