@@ -107,6 +107,9 @@ impl StartedEngine {
     /// Takes over what can be changed while it runs: the pool of media servers, and which of them are drained.
     pub fn reload(&self, config: &Config) {
         match &self.kurento {
+            Some(_) if config.media.engine != Engine::Kurento => tracing::warn!(
+                "media.engine is another now; that needs a restart, so nothing is changed"
+            ),
             Some(kurento) => {
                 kurento.reconfigure(server_specs(&config.kurento));
                 tracing::info!(

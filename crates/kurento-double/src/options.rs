@@ -26,6 +26,8 @@ pub struct Options {
     pub generation: Generation,
     /// Only for [`Generation::V6`]: events go by their old names alone.
     pub only_legacy_events: bool,
+    /// Answers of RtpEndpoints lack the lines that contain this: what a real one leaves out when it is set up otherwise.
+    pub answers_without: Option<&'static str>,
     /// The first REMB says 60 Mbit/s, as one in three of a real Kurento's does, and those after it too.
     pub wild_first_remb: bool,
 }
@@ -39,6 +41,7 @@ impl Options {
             advertised: None,
             generation: Generation::V7,
             only_legacy_events: false,
+            answers_without: None,
             wild_first_remb: false,
         }
     }

@@ -134,8 +134,10 @@ pub enum ViewerGoneReason {
     NeverConnected,
     /// Its stream was closed.
     StreamClosed(CloseReason),
-    /// The worker, or the media server, that served it died.
+    /// The worker that served it died.
     WorkerLost,
+    /// The media server that served it died, or forgot it.
+    ServerLost,
     /// Its stream moves to another media server.
     Moved,
 }

@@ -155,7 +155,7 @@ fn a_server_that_was_restarted_has_lost_its_streams() {
     let mut house = impatient_house(1);
     let (_camera, _viewer) = house.watched(1);
     house.servers[0].restart();
-    assert_eq!(house.wait_gone(1), ViewerGoneReason::WorkerLost);
+    assert_eq!(house.wait_gone(1), ViewerGoneReason::ServerLost);
     let (cause, streams) = wait_lost(&mut house);
     assert_eq!(cause, LegLoss::Server(house.servers[0].url()));
     assert_eq!(streams, [camera_id(1)]);
@@ -173,7 +173,7 @@ fn streams_of_a_server_that_dies_go_to_another() {
     let first = server_of(&house, 1).unwrap();
     let second = 1 - first;
     house.servers[first].kill();
-    assert_eq!(house.wait_gone(1), ViewerGoneReason::WorkerLost);
+    assert_eq!(house.wait_gone(1), ViewerGoneReason::ServerLost);
     assert_eq!(wait_lost(&mut house).1, [camera_id(1)]);
     let mut camera = house.open(1);
     assert_eq!(server_of(&house, 1), Some(second));
@@ -418,18 +418,21 @@ fn errors_of_every_code_are_told_and_leave_nothing_behind() {
 
 #[test]
 fn an_answer_that_keeps_no_camera_alive_fails_the_start() {
-    // The server's answer to an offer without goog-remb lacks it as well; here it is the reply that is replaced.
-    let house = impatient_house(1);
-    house.servers[0].fail_next(
-        "processOffer",
-        RpcFault::new(40201, "SDP_PARSE_ERROR", "Invalid SDP"),
-    );
-    let error = house.try_open(1).unwrap_err().to_string();
-    assert!(
-        error.contains("could not set up the stream") && error.contains("Invalid SDP"),
-        "{error}"
-    );
-    wait_empty(&house, 0);
+    for lacks in ["direction:passive", "goog-remb"] {
+        let answers_without = |_, options: &mut Options| options.answers_without = Some(lacks);
+        let house = House::kurento_with(1, answers_without, impatient);
+        house.wait_ready(1);
+        let error = house.try_open(1).unwrap_err().to_string();
+        assert!(
+            error.contains("could not set up the stream")
+                && error.contains(&format!(
+                    "its answer lacks {}",
+                    lacks.replace("direction", "a=direction")
+                )),
+            "{error}"
+        );
+        wait_empty(&house, 0);
+    }
 }
 
 #[test]
@@ -464,6 +467,135 @@ fn a_connection_that_drops_in_the_middle_of_anything_leaves_nothing_behind() {
         house.ask(house.engine.leave(viewer_id(1))).unwrap();
     }
     close(&house, 1);
+    wait_empty(&house, 0);
+}
+
+/// The server lives and answers, and what was on it is gone: its session timed out, as when this machine slept.
+#[test]
+fn a_session_that_ended_loses_its_streams() {
+    let mut house = impatient_house(1);
+    let (_camera, _viewer) = house.watched(1);
+    let session = house.servers[0].sessions().remove(0);
+    house.servers[0].expire_session(&session);
+    assert_eq!(house.wait_gone(1), ViewerGoneReason::ServerLost);
+    assert_eq!(wait_lost(&mut house).1, [camera_id(1)]);
+    let (_camera, _viewer) = house.watched(1);
+    // The same while nobody is connected: the next connection finds that it is gone.
+    house.servers[0].freeze();
+    let session = house.servers[0].sessions().remove(0);
+    house.servers[0].expire_session(&session);
+    house.servers[0].drop_sockets();
+    house.servers[0].thaw();
+    assert_eq!(wait_lost(&mut house).1, [camera_id(1)]);
+    let (_camera, _viewer) = house.watched(1);
+}
+
+#[test]
+fn a_camera_that_comes_back_to_a_pipeline_that_is_gone_is_set_up_anew() {
+    let house = House::kurento_with(
+        1,
+        |_, _| {},
+        |config| {
+            impatient(config);
+            config.ping_interval = Duration::from_secs(60);
+        },
+    );
+    house.wait_ready(1);
+    let _camera = house.open(1);
+    let server = &house.servers[0];
+    server.fail_next(
+        "RtpEndpoint",
+        RpcFault::new(40101, "MEDIA_OBJECT_NOT_FOUND", "Object not found"),
+    );
+    let rearmed = house.ask(house.engine.rearm(camera_id(1), stream_id(2)));
+    assert!(
+        matches!(rearmed, Err(EngineError::UnknownStream(_))),
+        "{rearmed:?}"
+    );
+    wait_empty(&house, 0);
+}
+
+#[test]
+fn a_connection_that_drops_while_a_camera_comes_back_is_waited_for() {
+    let mut house = impatient_house(1);
+    let (_camera, mut viewer) = house.watched(1);
+    house.wait_started(1);
+    for operation in ["RtpEndpoint", "setMaxVideoRecvBandwidth", "processOffer"] {
+        house.servers[0].drop_on(operation, Effect::CarriedOut);
+        let rearmed = house.ask(house.engine.rearm(camera_id(1), stream_id(2)));
+        let mut camera = Camera::new(house.address, &rearmed.unwrap());
+        let frame = Frame::idr(operation.len() as u8);
+        show(&mut camera, &mut viewer, &frame);
+    }
+    house.until("one endpoint is left beside the viewer's", || {
+        let pipelines = house.servers[0].pipelines();
+        let kinds = pipelines[0].endpoints.iter();
+        (kinds
+            .filter(|endpoint| endpoint.kind.name() == "RtpEndpoint")
+            .count()
+            <= 4)
+            .then_some(())
+    });
+}
+
+/// Viewers' requests come several at once; that some are slow says nothing of the server while it answers others.
+#[test]
+fn one_endpoint_that_hangs_does_not_lose_the_server() {
+    let mut house = impatient_house(1);
+    let (mut camera, mut viewer) = house.watched(1);
+    let server = &house.servers[0];
+    let offer = support::offer(house.address);
+    for operation in [
+        "setMaxVideoSendBandwidth",
+        "setRembParams",
+        "IceGatheringDone",
+        "ConnectionStateChanged",
+    ] {
+        server.swallow(operation, Effect::Lost);
+    }
+    for _ in 0..3 {
+        assert!(house.try_join(1, 2, &offer).is_err());
+    }
+    server.clear_faults();
+    show(&mut camera, &mut viewer, &Frame::idr(2));
+    house.ask(house.engine.leave(viewer_id(1))).unwrap();
+    house.wait_for(|event| match event {
+        EngineEvent::ViewerGone { reason, .. } => {
+            assert_eq!(*reason, ViewerGoneReason::Left);
+            Some(())
+        }
+        EngineEvent::LegsLost { .. } => panic!("{event:?}"),
+        _ => None,
+    });
+}
+
+#[test]
+fn a_release_that_hangs_holds_up_no_other() {
+    let house = House::kurento_with(
+        1,
+        |_, _| {},
+        |config| {
+            config.request_timeout = Duration::from_millis(300);
+            config.failover_after = Duration::from_secs(60);
+            config.ping_interval = Duration::from_secs(60);
+        },
+    );
+    house.wait_ready(1);
+    let server = &house.servers[0];
+    for number in 1..=8 {
+        house.try_open(number).unwrap();
+    }
+    let refusal = RpcFault {
+        code: -32603,
+        message: "busy".to_owned(),
+        data_type: None,
+    };
+    for _ in 0..3 {
+        server.fail_next("release", refusal.clone());
+    }
+    for number in 1..=8 {
+        close(&house, number);
+    }
     wait_empty(&house, 0);
 }
 
@@ -602,6 +734,19 @@ fn streams_go_to_the_server_with_the_least_to_do() {
     drop(cameras);
 }
 
+/// As after the loss of another server, when all of its streams come at the same moment.
+#[test]
+fn streams_that_are_opened_at_once_are_spread() {
+    let house = impatient_house(3);
+    let opening = (1..=9).map(|number| house.engine.open(house.spec(number)));
+    house
+        .ask(futures_util::future::try_join_all(opening))
+        .unwrap();
+    for server in &house.servers {
+        assert_eq!(server.pipelines().len(), 3);
+    }
+}
+
 #[test]
 fn a_drained_server_gets_nothing_new_and_gives_up_what_is_idle() {
     let mut house = impatient_house(2);
@@ -667,6 +812,15 @@ fn servers_come_and_go_by_configuration() {
         house.servers[first].sessions().is_empty().then_some(())
     });
     assert_eq!(house.engine.health().servers.len(), 1);
+    // Replaced by another all at once: the stream waits until that is connected.
+    pool.reconfigure(vec![spec_of(&house.servers[first].url())]);
+    assert_eq!(wait_lost(&mut house).1, [camera_id(1)]);
+    let _replaced = house.open(1);
+    assert_eq!(server_of(&house, 1), Some(first));
+    wait_empty(&house, 1 - first);
+    pool.reconfigure(vec![spec_of(&house.servers[1 - first].url())]);
+    assert_eq!(wait_lost(&mut house).1, [camera_id(1)]);
+    let _returned = house.open(1);
     // Back, and the other one drained.
     let mut drained = spec_of(&house.servers[1 - first].url());
     drained.drain = true;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apiary_core::lifecycle::Input;
-use apiary_media::engine::EngineEvent;
+use apiary_media::engine::{EngineEvent, LegLoss};
 use apiary_wire::id::CameraId;
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
@@ -114,7 +114,14 @@ impl Dispatcher {
                 self.shared.forget_viewer(viewer, &Gone::new(&reason));
             }
             EngineEvent::LegsLost { cause, streams } => {
-                tracing::warn!(%cause, streams = streams.len(), "streams are set up anew");
+                match cause {
+                    LegLoss::Worker(_) => {
+                        tracing::error!(%cause, streams = streams.len(), "setting streams up anew");
+                    }
+                    LegLoss::Server(_) | LegLoss::Drained(_) => {
+                        tracing::warn!(%cause, streams = streams.len(), "setting streams up anew");
+                    }
+                }
                 for camera in streams {
                     self.tell(camera, Input::LegLost);
                 }

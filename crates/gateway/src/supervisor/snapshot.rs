@@ -155,7 +155,8 @@ impl Gone {
             ViewerGoneReason::StreamClosed(CloseReason::Shutdown) => {
                 Self::for_now("the server is shutting down")
             }
-            ViewerGoneReason::WorkerLost => {
+            ViewerGoneReason::WorkerLost => Self::for_now("the media worker failed"),
+            ViewerGoneReason::ServerLost => {
                 Self::for_now("the media server that served it was lost")
             }
             ViewerGoneReason::Moved => Self::for_now("the stream moves to another media server"),

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apiary_core::lifecycle::{Health, Input, LegClose, Lifecycle, Output, Phase, StopReason};
-use apiary_media::engine::{CloseReason, EngineError, OpenedStream};
+use apiary_media::engine::{CloseReason, EngineError, MediaEngine, OpenedStream, StreamSpec};
 use apiary_store::Write;
 use apiary_wire::camera::Command;
 use apiary_wire::id::StreamId;
@@ -235,22 +235,30 @@ impl StreamTask {
     async fn open(&mut self, stream: StreamId) -> Input {
         self.session.opened = None;
         self.publish(false); // nobody can join until it is open again
-        let spec = self.session.order.spec(stream);
-        let mut opened = in_time(OPEN_TIMEOUT, self.shared.engine.open(spec.clone())).await;
-        if let Err(EngineError::AlreadyOpen(camera)) = opened {
-            // No stream but this one has the camera: the leg is left of one that could not be closed.
-            tracing::warn!("closing a leg that was left open");
-            let closed = in_time(
-                ENGINE_TIMEOUT,
-                self.shared.engine.close(camera, CloseReason::Failed),
-            )
-            .await;
-            opened = match closed {
-                Ok(()) => in_time(OPEN_TIMEOUT, self.shared.engine.open(spec)).await,
-                Err(error) => Err(error),
-            };
+        self.forget_earlier_losses().await;
+        let opening = open_leg(
+            Arc::clone(&self.shared.engine),
+            self.session.order.spec(stream),
+        );
+        tokio::select! {
+            opened = opening => self.on_leg(stream, opened).await,
+            stop = stop_asked(&mut self.inbox, &mut self.backlog) => {
+                if let Some(waiting) = self.opened.take() {
+                    let _ = waiting.send(Err(EngineError::UnknownStream(self.link.camera)));
+                }
+                stop
+            }
         }
-        self.on_leg(stream, opened).await
+    }
+
+    /// There is no leg now, so what was said of losing one is done with.
+    async fn forget_earlier_losses(&mut self) {
+        self.shared.settle_engine_events().await;
+        while let Ok(input) = self.inbox.try_recv() {
+            self.backlog.push_back(input);
+        }
+        self.backlog
+            .retain(|input| !matches!(input, Input::LegLost));
     }
 
     async fn rearm(&mut self, stream: StreamId) -> Input {
@@ -413,6 +421,31 @@ impl StreamTask {
             announce(&self.shared, &snapshot);
         }
     }
+}
+
+async fn open_leg(
+    engine: Arc<dyn MediaEngine>,
+    spec: StreamSpec,
+) -> Result<OpenedStream, EngineError> {
+    let opened = in_time(OPEN_TIMEOUT, engine.open(spec.clone())).await;
+    let Err(EngineError::AlreadyOpen(camera)) = opened else {
+        return opened;
+    };
+    // No stream but this one has the camera: the leg is left of one that could not be closed.
+    tracing::warn!("closing a leg that was left open");
+    in_time(ENGINE_TIMEOUT, engine.close(camera, CloseReason::Failed)).await?;
+    in_time(OPEN_TIMEOUT, engine.open(spec)).await
+}
+
+/// The next input that stops the stream; what comes before it is kept.
+async fn stop_asked(inbox: &mut mpsc::Receiver<Input>, backlog: &mut VecDeque<Input>) -> Input {
+    while let Some(input) = inbox.recv().await {
+        if matches!(input, Input::StopAsked { .. }) {
+            return input;
+        }
+        backlog.push_back(input);
+    }
+    std::future::pending().await
 }
 
 /// The engine's answer, or that it gave none.

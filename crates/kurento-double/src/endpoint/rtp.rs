@@ -76,7 +76,11 @@ impl RtpEndpoint {
             cname,
             cap_bps: self.settings.recv_cap_bps(),
         })));
-        let answer = answer.to_string();
+        let mut answer = answer.to_string();
+        if let Some(unwanted) = options.answers_without {
+            let lines = answer.split_inclusive('\n');
+            answer = lines.filter(|line| !line.contains(unwanted)).collect();
+        }
         self.facts.lock().connected = true;
         self.descriptions.local = Some(answer.clone());
         self.descriptions.remote = Some(offer.to_owned());

@@ -49,8 +49,17 @@ impl Settings {
             .map(|(_, value)| *value)
     }
 
-    /// Whether there is such a number.
+    /// Whether there is such a number. A minimum of what viewers count as is never above its maximum, nor the other way round:
+    /// whichever is set gives way (kmsbasertpendpoint.c).
     pub(crate) fn set_number(&mut self, name: &str, value: i64) -> bool {
+        let limit = |name| self.number(name).unwrap_or(0);
+        let value = match name {
+            "MinVideoSendBandwidth" if limit("MaxVideoSendBandwidth") > 0 => {
+                value.min(limit("MaxVideoSendBandwidth"))
+            }
+            "MaxVideoSendBandwidth" if value > 0 => value.max(limit("MinVideoSendBandwidth")),
+            _ => value,
+        };
         let mut numbers = self.numbers.iter_mut();
         let known = numbers.find(|(known, _)| *known == name);
         known.map(|(_, number)| *number = value).is_some()

@@ -129,8 +129,15 @@ pub(super) async fn add_endpoint(
     let unfinished = Unfinished::new(server, &endpoint);
     let (min, max) = (kbps(bitrate.min), kbps(bitrate.max));
     tokio::try_join!(
-        client.invoke(&endpoint, Operation::SetMinVideoRecvBandwidth(min)),
-        client.invoke(&endpoint, Operation::SetMaxVideoRecvBandwidth(max)),
+        async {
+            // The maximum first: a minimum above it is taken for it.
+            client
+                .invoke(&endpoint, Operation::SetMaxVideoRecvBandwidth(max))
+                .await?;
+            client
+                .invoke(&endpoint, Operation::SetMinVideoRecvBandwidth(min))
+                .await
+        },
         subscribe_all(server, &endpoint),
     )?;
     let identity = identity();

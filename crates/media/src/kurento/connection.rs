@@ -34,7 +34,7 @@ const MAX_MESSAGE: usize = 1 << 20;
 const TICK: Duration = Duration::from_millis(100);
 /// How long the reply to a `create` that nobody waits for any more is waited for, so that the object can be released.
 const ORPHAN_PATIENCE: Duration = Duration::from_secs(120);
-/// Requests in a row without an answer after which the server counts as not answering.
+/// Requests in a row, without an answer to any since, after which the server counts as not answering.
 const MAX_TIMEOUTS: u32 = 3;
 /// Shortest and longest pause between two attempts to connect.
 const RETRY_PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
@@ -51,6 +51,13 @@ pub(super) struct ConnectionConfig {
     pub(super) request_timeout: Duration,
     pub(super) ping_interval: Duration,
     pub(super) failover_after: Duration,
+}
+
+impl ConnectionConfig {
+    /// Longest that connecting may take, and beginning a session: a server that is silent for longer is given up anyway.
+    fn patience(&self) -> Duration {
+        self.request_timeout.min(self.failover_after)
+    }
 }
 
 /// Who is told what happens. Nothing here may block: the connection waits for it.
@@ -143,6 +150,8 @@ pub(super) struct Connection {
     /// Ids are never used twice in a session, nor in two.
     next_id: u64,
     pending: HashMap<u64, Pending>,
+    /// When the last request was answered; pings do not count.
+    answered_at: Option<Instant>,
     timeouts_in_a_row: u32,
 }
 
@@ -162,6 +171,7 @@ impl Connection {
             standing: Standing::Lost,
             next_id: 1,
             pending: HashMap::new(),
+            answered_at: None,
             timeouts_in_a_row: 0,
         }
     }
@@ -249,13 +259,10 @@ impl Connection {
         let mut ping: Option<(u64, Instant)> = None;
         loop {
             let stepped = tokio::select! {
-                () = self.stop.cancelled() => {
-                    self.say_goodbye(&mut socket).await;
-                    return End::Stopped;
-                }
+                () = self.stop.cancelled() => Err(End::Stopped),
                 call = self.calls.recv() => match call {
                     Some(call) => self.send_call(&mut socket, call).await,
-                    None => return End::Stopped,
+                    None => Err(End::Stopped), // no handle is left
                 },
                 frame = socket.next() => self.on_frame(frame).map(|answered| {
                     if let (Some(id), Some((awaited, _))) = (answered, ping) && id == awaited {
@@ -270,6 +277,9 @@ impl Connection {
                 _ = ticks.tick() => self.on_tick(ping.map(|(_, sent)| sent)),
             };
             if let Err(end) = stepped {
+                if let End::Stopped = end {
+                    self.say_goodbye(&mut socket).await;
+                }
                 return end;
             }
         }
@@ -310,7 +320,7 @@ impl Connection {
                 }
             }
         };
-        match timeout(self.config.request_timeout, answer).await {
+        match timeout(self.config.patience(), answer).await {
             Ok(answered) => answered,
             Err(_) => Err(End::Unresponsive("it does not answer".to_owned())),
         }
@@ -362,6 +372,7 @@ impl Connection {
             Some(Incoming::Reply { id, outcome }) => {
                 if let Some(pending) = self.pending.remove(&id) {
                     self.timeouts_in_a_row = 0;
+                    self.answered_at = Some(Instant::now());
                     self.on_reply(pending, outcome);
                 }
                 return Ok(Some(id));
@@ -398,7 +409,9 @@ impl Connection {
         for pending in self.pending.values_mut() {
             let is_overdue = pending.sent.elapsed() >= limit;
             if is_overdue && pending.reply.take().is_some() {
-                overdue += 1;
+                // One object that hangs is not the server: others may have been answered since.
+                let answered_since = self.answered_at.is_some_and(|at| at > pending.sent);
+                overdue += u32::from(!answered_since);
                 tracing::warn!(server = %self.config.address, request = pending.request, "the media server does not answer a request");
             }
         }
@@ -476,7 +489,7 @@ fn read(frame: Option<Result<Message, tungstenite::Error>>) -> Result<Option<Inc
 }
 
 async fn open(config: &ConnectionConfig) -> Result<(Socket, Up), ConnectError> {
-    match timeout(config.request_timeout, open_socket(config)).await {
+    match timeout(config.patience(), open_socket(config)).await {
         Ok(opened) => opened,
         Err(_) => Err(ConnectError::Timeout),
     }

@@ -39,8 +39,8 @@ impl Listener for ServerListener {
     fn on_up(&self, up: Up) {
         if let Some((pool, server)) = self.both() {
             tracing::info!(server = server.name(), "connected with a media server");
-            server.on_up(up);
-            pool.sweep_soon(server);
+            let connection = server.on_up(up);
+            pool.sweep_soon(server, connection);
         }
     }
 
@@ -169,7 +169,7 @@ impl Pool {
         let Some(stream) = tables.streams.get_mut(&camera) else {
             return;
         };
-        let leg = stream.leg.as_ref();
+        let leg = stream.leg();
         if leg.is_none_or(|leg| leg.leg.endpoint != *endpoint) {
             return; // of the run before
         }

@@ -13,52 +13,37 @@ mod client;
 mod connection;
 mod events;
 mod flow;
+mod joining;
+mod opening;
 mod pool;
 mod server;
 mod tables;
 mod viewer_leg;
 
 use std::fmt;
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use apiary_wire::id::{CameraId, StreamId, ViewerId};
-use apiary_wire::kurento::{MediaStats, MediaType, ObjectId, Operation};
-use apiary_wire::sdp::kurento::viewer_offer;
+use apiary_wire::kurento::{MediaStats, MediaType, Operation};
 use apiary_wire::units::Bitrate;
 use async_trait::async_trait;
-use tokio::sync::{Notify, broadcast, mpsc};
-use tokio::time::{Instant, timeout};
+use tokio::sync::broadcast;
 
-use self::camera_leg::{LegError, Unfinished};
 use self::client::CallError;
-use self::flow::Flow;
 use self::pool::Pool;
 pub use self::pool::{DrainError, ServerSpec};
 use self::server::Server;
-use self::tables::{Candidates, Owner, Stream, StreamLeg, Viewer, ViewerLink};
-use self::viewer_leg::NotServed;
+use self::tables::ViewerLink;
 use crate::candidate::check_candidate;
 use crate::engine::{
-    BitrateBounds, CandidateDelivery, CloseReason, EngineError, EngineEvent, EngineHealth,
-    IceParameters, JoinRequest, JoinedViewer, MediaEngine, OpenedStream, StreamSpec, StreamStats,
-    ViewerGoneReason, ViewerStats,
+    CloseReason, EngineError, EngineEvent, EngineHealth, IceParameters, JoinRequest, JoinedViewer,
+    MediaEngine, OpenedStream, StreamSpec, StreamStats, ViewerGoneReason, ViewerStats,
 };
 
 /// Settings of a TLS client.
 pub type TlsClientConfig = Arc<tokio_rustls::rustls::ClientConfig>;
 
-/// Longest that one server may take to set a stream or a viewer up, whatever its single answers take.
-const SET_UP: Duration = Duration::from_secs(6);
-/// Longest that opening a stream may take in all.
-const OPEN_WITHIN: Duration = Duration::from_secs(13);
-/// How long a stream waits for a server that was lost a moment ago, where there is no other.
-const SERVER_RETURNS_WITHIN: Duration = Duration::from_secs(10);
-/// How often a stream that is being opened is begun anew because a connection dropped.
-const MAX_DROPS: u32 = 3;
-/// Candidates that may wait for a viewer's signaling.
-const CANDIDATE_QUEUE: usize = 64;
 /// Time for the last releases.
 const LAST_RELEASES: Duration = Duration::from_millis(400);
 
@@ -153,175 +138,6 @@ impl Kurento {
     pub fn undrain(&self, url: &str) -> Result<(), DrainError> {
         self.pool.undrain(url)
     }
-
-    fn leg(&self, camera: CameraId) -> Result<(StreamLeg, BitrateBounds), EngineError> {
-        let tables = self.pool.tables.lock();
-        let (leg, bitrate) = tables
-            .leg(camera)
-            .ok_or(EngineError::UnknownStream(camera))?;
-        Ok((leg.clone(), bitrate))
-    }
-
-    /// Opens the stream, and anew when its server is lost meanwhile, and puts it into its reserved place.
-    async fn open_until_it_lasts(&self, spec: &StreamSpec) -> Result<StreamLeg, EngineError> {
-        let camera = spec.camera;
-        loop {
-            let (opened, epoch) = self.open_somewhere(spec).await?;
-            let mut tables = self.pool.tables.lock();
-            let Some(stream) = tables.streams.get_mut(&camera) else {
-                // It was closed meanwhile.
-                opened.server.release(opened.leg.pipeline);
-                return Err(EngineError::UnknownStream(camera));
-            };
-            // Under the lock: a loss that comes later finds the stream in its place.
-            if opened.server.epoch() == epoch {
-                stream.leg = Some(opened.clone());
-                tables.own(opened.leg.endpoint.clone(), Owner::Camera(camera));
-                return Ok(opened);
-            }
-            drop(tables);
-            opened.server.release(opened.leg.pipeline);
-        }
-    }
-
-    /// Opens the stream on one server after the other, until one can.
-    /// Gives the server's epoch too: when that has passed, so has the leg.
-    async fn open_somewhere(&self, spec: &StreamSpec) -> Result<(StreamLeg, u64), EngineError> {
-        let mut tried: Vec<Arc<Server>> = Vec::new();
-        let mut failures: Vec<String> = Vec::new();
-        let mut drops = 0;
-        loop {
-            let Some(server) = self.pool.pick(&tried) else {
-                let returned = self.pool.wait_for_return(&tried, SERVER_RETURNS_WITHIN);
-                if returned.await {
-                    continue;
-                }
-                failures.extend(self.pool.troubles(&tried));
-                return Err(EngineError::NoServer(failures.join("; ")));
-            };
-            let epoch = server.epoch();
-            let opening = camera_leg::open(&server, spec, &self.pool.config.pipeline_prefix);
-            let opened = match timeout(SET_UP, opening).await {
-                Ok(opened) => opened,
-                Err(_) => Err(LegError::Call(CallError::Timeout {
-                    request: "the setting up of a stream",
-                    after: SET_UP,
-                })),
-            };
-            match opened {
-                Ok(leg) => return Ok((StreamLeg { server, leg }, epoch)),
-                // The connection is taken up again in a moment.
-                Err(LegError::Call(CallError::Disconnected)) if drops < MAX_DROPS => drops += 1,
-                Err(error) if error.is_about_the_server() => {
-                    tracing::warn!(server = server.name(), %error, "a media server could not set a stream up");
-                    failures.push(format!("{}: {error}", server.name()));
-                    tried.push(server);
-                }
-                Err(error) => return Err(media_server_error(&server, "set up the stream", &error)),
-            }
-        }
-    }
-
-    /// Everything that is needed for a viewer's answer. A connection that drops meanwhile is taken up again in a moment, and the
-    /// viewer begun anew.
-    async fn serve_viewer(
-        &self,
-        request: &JoinRequest,
-        stream: &StreamLeg,
-        bitrate: BitrateBounds,
-        offer: &str,
-    ) -> Result<Served, EngineError> {
-        let server = &stream.server;
-        for _ in 0..MAX_DROPS {
-            match self.try_to_serve(request, stream, bitrate, offer).await {
-                Err(NotServed::Call(CallError::Disconnected))
-                    if self.pool.wait_for_reconnection(server).await => {}
-                Err(NotServed::Call(error)) => {
-                    return Err(media_server_error(server, "serve the viewer", &error));
-                }
-                Err(NotServed::Because(error)) => return Err(error),
-                Ok(served) => return Ok(served),
-            }
-        }
-        Err(EngineError::Busy)
-    }
-
-    async fn try_to_serve(
-        &self,
-        request: &JoinRequest,
-        stream: &StreamLeg,
-        bitrate: BitrateBounds,
-        offer: &str,
-    ) -> Result<Served, NotServed> {
-        let server = &stream.server;
-        let (endpoint, unfinished) = viewer_leg::create(server, &stream.leg.pipeline).await?;
-        self.note_endpoint(request.viewer, &endpoint)?;
-        let source = &stream.leg.endpoint;
-        viewer_leg::prepare(server, &endpoint, source, bitrate).await?;
-        let answer = viewer_leg::negotiate(server, &endpoint, offer.to_owned()).await?;
-        // The camera's endpoint may have been replaced while this one was being connected to it.
-        let (now, _) = self.leg(request.camera)?;
-        if now.leg.endpoint != *source {
-            let sink = endpoint.clone();
-            let connect = Operation::Connect { sink };
-            server.client.invoke(&now.leg.endpoint, connect).await?;
-        }
-        Ok(Served {
-            endpoint,
-            answer,
-            unfinished,
-        })
-    }
-
-    /// From now on the endpoint's events are the viewer's.
-    fn note_endpoint(&self, viewer: ViewerId, endpoint: &ObjectId) -> Result<(), EngineError> {
-        let mut tables = self.pool.tables.lock();
-        let entry = tables
-            .viewers
-            .get_mut(&viewer)
-            .ok_or(EngineError::UnknownViewer(viewer))?;
-        let before = entry.endpoint.replace(endpoint.clone());
-        tables.own(endpoint.clone(), Owner::Viewer(viewer));
-        if let Some(before) = before {
-            tables.disown(&before);
-        }
-        Ok(())
-    }
-}
-
-/// A viewer that has its answer.
-struct Served {
-    endpoint: ObjectId,
-    answer: String,
-    unfinished: Unfinished,
-}
-
-fn media_server_error(
-    server: &Server,
-    operation: &'static str,
-    error: &dyn std::error::Error,
-) -> EngineError {
-    EngineError::MediaServer {
-        server: server.name().to_owned(),
-        operation,
-        reason: error.to_string(),
-    }
-}
-
-/// Takes a viewer out again that did not get in, even when it was not waited for to the end.
-struct Joining<'a> {
-    pool: Option<&'a Pool>,
-    viewer: ViewerId,
-}
-
-impl Drop for Joining<'_> {
-    fn drop(&mut self) {
-        if let Some(pool) = self.pool {
-            let mut tables = pool.tables.lock();
-            // Nobody was told of it, so nobody is told that it is gone. `Unfinished` releases its endpoint.
-            let _ = tables.remove_viewer(self.viewer, ViewerGoneReason::Left, false);
-        }
-    }
 }
 
 #[async_trait]
@@ -335,85 +151,11 @@ impl MediaEngine for Kurento {
     }
 
     async fn open(&self, spec: StreamSpec) -> Result<OpenedStream, EngineError> {
-        let camera = spec.camera;
-        {
-            let mut tables = self.pool.tables.lock();
-            if tables.closed {
-                return Err(EngineError::Closed);
-            }
-            if tables.streams.contains_key(&camera) {
-                return Err(EngineError::AlreadyOpen(camera));
-            }
-            let stream = Stream {
-                spec: spec.clone(),
-                leg: None,
-                flow: Flow::new(),
-            };
-            tables.streams.insert(camera, stream);
-        }
-        let mut reserved = Reserved {
-            pool: Some(&self.pool),
-            camera,
-        };
-        let opening = timeout(OPEN_WITHIN, self.open_until_it_lasts(&spec)).await;
-        let opened = opening
-            .unwrap_or_else(|_| Err(EngineError::NoServer("none answered in time".to_owned())))?;
-        reserved.pool = None;
-        tracing::info!(%camera, server = opened.server.name(), "stream set up on a media server");
-        Ok(opened.leg.to_opened())
+        opening::open(&self.pool, spec).await
     }
 
     async fn rearm(&self, camera: CameraId, stream: StreamId) -> Result<OpenedStream, EngineError> {
-        let (old, bitrate) = self.leg(camera)?;
-        let server = &old.server;
-        let advertised = {
-            let tables = self.pool.tables.lock();
-            let stream = tables.streams.get(&camera);
-            stream.map(|stream| stream.spec.advertised)
-        };
-        let advertised = advertised.ok_or(EngineError::UnknownStream(camera))?;
-        let adding =
-            camera_leg::add_endpoint(server, old.leg.pipeline.clone(), advertised, bitrate);
-        let failed = |error: &dyn std::error::Error| {
-            media_server_error(server, "prepare the stream anew", error)
-        };
-        let leg = match timeout(SET_UP, adding).await {
-            Ok(Ok(leg)) => leg,
-            Ok(Err(error)) => return Err(failed(&error)),
-            Err(_) => return Err(EngineError::Busy),
-        };
-        let sinks: Vec<ObjectId> = {
-            let mut tables = self.pool.tables.lock();
-            let entry = tables.streams.get_mut(&camera).filter(|entry| {
-                let leg = entry.leg.as_ref();
-                leg.is_some_and(|leg| leg.leg.pipeline == old.leg.pipeline)
-            });
-            let Some(entry) = entry else {
-                server.release(leg.endpoint);
-                return Err(EngineError::UnknownStream(camera));
-            };
-            entry.spec.stream = stream;
-            entry.flow.rearm();
-            entry.leg = Some(StreamLeg {
-                server: Arc::clone(server),
-                leg: leg.clone(),
-            });
-            tables.disown(&old.leg.endpoint);
-            tables.own(leg.endpoint.clone(), Owner::Camera(camera));
-            let watching = tables.viewers.values();
-            watching
-                .filter(|viewer| viewer.camera == camera)
-                .filter_map(|viewer| viewer.endpoint.clone())
-                .collect()
-        };
-        for sink in sinks {
-            let connect = Operation::Connect { sink };
-            if let Err(error) = server.client.invoke(&leg.endpoint, connect).await {
-                tracing::warn!(%camera, %error, "a viewer could not be connected with the new run of its camera");
-            }
-        }
-        server.release(old.leg.endpoint);
-        Ok(leg.to_opened())
+        opening::rearm(&self.pool, camera, stream).await
     }
 
     async fn close(&self, camera: CameraId, reason: CloseReason) -> Result<(), EngineError> {
@@ -423,75 +165,7 @@ impl MediaEngine for Kurento {
     }
 
     async fn join(&self, request: JoinRequest) -> Result<JoinedViewer, EngineError> {
-        let offer =
-            viewer_offer(&request.offer).map_err(|error| EngineError::Offer(error.to_string()))?;
-        let (stream, bitrate) = self.leg(request.camera)?;
-        let (trickle, candidates) = mpsc::channel(CANDIDATE_QUEUE);
-        let gathered = Arc::new(Notify::new());
-        let trickles = request.candidates == CandidateDelivery::Trickled;
-        {
-            let mut tables = self.pool.tables.lock();
-            let limit = self.pool.config.max_viewers_per_stream;
-            if limit > 0 && tables.viewers_of(request.camera) >= limit as usize {
-                return Err(EngineError::ViewerLimit { limit });
-            }
-            let viewer = Viewer {
-                camera: request.camera,
-                server: Arc::clone(&stream.server),
-                endpoint: None,
-                first_mid: offer.first_mid,
-                joined_at: Instant::now(),
-                link: ViewerLink::Connecting,
-                candidates: Candidates {
-                    found: Vec::new(),
-                    trickle: trickles.then_some(trickle),
-                    gathered: Arc::clone(&gathered),
-                },
-            };
-            tables.viewers.insert(request.viewer, viewer);
-        }
-        let mut joining = Joining {
-            pool: Some(&self.pool),
-            viewer: request.viewer,
-        };
-        if !offer.takes_h264 {
-            tracing::info!(viewer = %request.viewer, "the browser takes no H.264; the media server transcodes for it");
-        }
-        let serving = self.serve_viewer(&request, &stream, bitrate, &offer.text);
-        let Served {
-            endpoint,
-            answer,
-            unfinished,
-        } = match timeout(SET_UP, serving).await {
-            Ok(served) => served?,
-            Err(_) => return Err(EngineError::Busy),
-        };
-        let answer = if trickles {
-            answer
-        } else {
-            viewer_leg::wait_gathered(&gathered).await;
-            let tables = self.pool.tables.lock();
-            let viewer = tables.viewers.get(&request.viewer);
-            let found = viewer.map(|viewer| viewer.candidates.found.clone());
-            viewer_leg::with_candidates(&answer, &found.unwrap_or_default())
-        };
-        // Its stream may have gone while it was being served; then it is out already, and was told so.
-        if !self
-            .pool
-            .tables
-            .lock()
-            .viewers
-            .contains_key(&request.viewer)
-        {
-            return Err(EngineError::UnknownStream(request.camera));
-        }
-        unfinished.finish();
-        joining.pool = None;
-        Ok(JoinedViewer {
-            answer,
-            webrtc_endpoint_id: endpoint.to_string(),
-            candidates: trickles.then_some(candidates),
-        })
+        joining::join(&self.pool, request).await
     }
 
     async fn add_candidate(&self, viewer: ViewerId, candidate: &str) -> Result<(), EngineError> {
@@ -539,7 +213,7 @@ impl MediaEngine for Kurento {
 
     /// Servers ask by themselves when a viewer joins; those of 7.x can also be told to, through a viewer's endpoint.
     async fn request_key_frame(&self, camera: CameraId) -> Result<(), EngineError> {
-        let (stream, _) = self.leg(camera)?;
+        let (stream, _) = self.pool.leg(camera)?;
         let endpoint = {
             let tables = self.pool.tables.lock();
             let connected = tables
@@ -564,7 +238,7 @@ impl MediaEngine for Kurento {
     async fn stream_stats(&self, camera: CameraId) -> Option<StreamStats> {
         let tables = self.pool.tables.lock();
         let stream = tables.streams.get(&camera)?;
-        stream.leg.as_ref()?;
+        stream.leg()?;
         Some(StreamStats {
             viewers: tables.viewers_of(camera),
             ..stream.flow.stats()
@@ -611,34 +285,20 @@ impl MediaEngine for Kurento {
     }
 }
 
-/// Gives a camera's place up again, if its stream was not opened.
-struct Reserved<'a> {
-    pool: Option<&'a Pool>,
-    camera: CameraId,
-}
-
-impl Drop for Reserved<'_> {
-    fn drop(&mut self) {
-        if let Some(pool) = self.pool {
-            pool.tables.lock().streams.remove(&self.camera);
-        }
-    }
-}
-
 impl Drop for Kurento {
     fn drop(&mut self) {
         self.pool.stop.cancel();
     }
 }
 
-/// What an engine's caller names a server by, and where its cameras send to.
-impl ServerSpec {
-    /// A server without any special wishes.
-    pub fn new(address: ServerAddress) -> Self {
-        Self {
-            address,
-            advertised: None::<Ipv4Addr>,
-            drain: false,
-        }
+fn media_server_error(
+    server: &Server,
+    operation: &'static str,
+    error: &dyn std::error::Error,
+) -> EngineError {
+    EngineError::MediaServer {
+        server: server.name().to_owned(),
+        operation,
+        reason: error.to_string(),
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use apiary_wire::id::{CameraId, ViewerId};
-use apiary_wire::kurento::{MediaStats, MediaType, ObjectId, Operation};
+use apiary_wire::kurento::{MediaStats, MediaType, ObjectId, Operation, RpcErrorKind};
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use tokio::runtime::Handle;
@@ -19,9 +19,11 @@ use super::client::Client;
 use super::connection::{Connection, ConnectionConfig};
 use super::events::ServerListener;
 use super::server::Server;
-use super::tables::{GoneViewer, Shared};
+use super::tables::{GoneViewer, Place, Shared, StreamLeg, Tables};
 use super::{KurentoConfig, ServerAddress};
-use crate::engine::{EVENT_QUEUE, EngineEvent, EngineHealth, LegLoss, ViewerGoneReason};
+use crate::engine::{
+    BitrateBounds, EVENT_QUEUE, EngineError, EngineEvent, EngineHealth, LegLoss, ViewerGoneReason,
+};
 
 /// How often the counters of streams are read; silence is noticed within this time after its two seconds.
 const COUNT_EVERY: Duration = Duration::from_millis(500);
@@ -32,7 +34,9 @@ const LOAD_EVERY: Duration = Duration::from_secs(5);
 /// Pause before a server's pipelines are looked through again, when that failed.
 const SWEEP_RETRY: Duration = Duration::from_secs(1);
 /// Longest that a server which left the pool is kept for its last releases.
-const LEAVE_WITHIN: Duration = Duration::from_secs(5);
+const LEAVE_WITHIN: Duration = Duration::from_secs(10);
+/// How often it is looked whether something is over that nobody tells of.
+const POLL: Duration = Duration::from_millis(5);
 
 /// A server of the pool, as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +48,17 @@ pub struct ServerSpec {
     pub advertised: Option<Ipv4Addr>,
     /// It gets no new streams.
     pub drain: bool,
+}
+
+impl ServerSpec {
+    /// A server without any special wishes.
+    pub fn new(address: ServerAddress) -> Self {
+        Self {
+            address,
+            advertised: None,
+            drain: false,
+        }
+    }
 }
 
 /// Why a server cannot be drained.
@@ -112,11 +127,40 @@ impl Pool {
         self.servers().clone()
     }
 
+    /// Where an open stream is, and its bounds.
+    pub(super) fn leg(&self, camera: CameraId) -> Result<(StreamLeg, BitrateBounds), EngineError> {
+        let tables = self.tables.lock();
+        let (leg, bitrate) = tables
+            .leg(camera)
+            .ok_or(EngineError::UnknownStream(camera))?;
+        Ok((leg.clone(), bitrate))
+    }
+
     // ---- which server ----
 
     /// The ready server with the least load that was not tried yet, of equals the first configured.
     pub(super) fn pick(&self, tried: &[Arc<Server>]) -> Option<Arc<Server>> {
-        let tables = self.tables.lock();
+        self.pick_with(&self.tables.lock(), tried)
+    }
+
+    /// The same for a stream, whose place is there from now on, so that those who are picked for at the same time see it.
+    pub(super) fn pick_for(
+        &self,
+        camera: CameraId,
+        tried: &[Arc<Server>],
+    ) -> Result<Option<Arc<Server>>, EngineError> {
+        let mut tables = self.tables.lock();
+        let picked = self.pick_with(&tables, tried);
+        let stream = tables.streams.get_mut(&camera);
+        let stream = stream.ok_or(EngineError::UnknownStream(camera))?; // closed meanwhile
+        stream.place = match &picked {
+            Some(server) => Place::Opening(Arc::clone(server)),
+            None => Place::Sought,
+        };
+        Ok(picked)
+    }
+
+    fn pick_with(&self, tables: &Tables, tried: &[Arc<Server>]) -> Option<Arc<Server>> {
         let load = |server: &Arc<Server>| {
             let (streams, viewers) = tables.count_on(server);
             server.load(streams, viewers)
@@ -154,14 +198,19 @@ impl Pool {
     }
 
     /// Waits for a server whose connection dropped. Whether it is there again.
-    pub(super) async fn wait_for_reconnection(&self, server: &Arc<Server>) -> bool {
-        let others: Vec<Arc<Server>> = self
-            .all()
-            .into_iter()
-            .filter(|other| !Arc::ptr_eq(other, server))
-            .collect();
-        self.wait_for_return(&others, self.config.failover_after)
+    pub(super) async fn wait_for_reconnection(&self, server: &Server) -> bool {
+        let reconnected = async {
+            loop {
+                let changed = self.changed.notified();
+                if server.is_connected() {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        timeout(self.config.failover_after, reconnected)
             .await
+            .is_ok()
     }
 
     /// Why each server that was not tried takes no streams.
@@ -207,8 +256,15 @@ impl Pool {
             (tables.remove_viewer(viewer, reason, true), server)
         };
         self.tell_gone(gone);
-        if let Some(server) = server.filter(|server| server.is_draining()) {
-            self.move_streams(&server, false);
+        if let Some(server) = server {
+            self.on_viewer_gone(&server);
+        }
+    }
+
+    /// A stream that is idle now leaves a server that is drained.
+    pub(super) fn on_viewer_gone(&self, server: &Arc<Server>) {
+        if server.is_draining() {
+            self.move_streams(server, false);
         }
     }
 
@@ -227,18 +283,31 @@ impl Pool {
         }
     }
 
-    /// Takes these streams out and says so; whoever wants them opens them again.
-    fn lose(&self, cameras: Vec<CameraId>, reason: &ViewerGoneReason, cause: LegLoss) {
-        if cameras.is_empty() {
-            return;
-        }
-        let gone: Vec<GoneViewer> = {
+    /// Takes out the open streams on a server that `concern` it, and says so; whoever wants them opens them again.
+    pub(super) fn lose(
+        &self,
+        server: &Arc<Server>,
+        concern: impl Fn(&Tables, CameraId, &StreamLeg) -> bool,
+        reason: &ViewerGoneReason,
+        cause: LegLoss,
+    ) {
+        let (cameras, gone) = {
             let mut tables = self.tables.lock();
+            let mut cameras = tables.cameras_on(server);
+            cameras.retain(|camera| {
+                let leg = tables.leg(*camera);
+                leg.is_some_and(|(leg, _)| concern(&tables, *camera, leg))
+            });
             let removed = cameras
                 .iter()
                 .flat_map(|camera| tables.remove_stream(*camera, reason));
-            removed.collect()
+            let gone: Vec<GoneViewer> = removed.collect();
+            (cameras, gone)
         };
+        if cameras.is_empty() {
+            return;
+        }
+        tracing::warn!(server = server.name(), %cause, streams = cameras.len(), "streams are lost");
         self.tell_gone(gone);
         self.emit(EngineEvent::LegsLost {
             cause,
@@ -247,22 +316,23 @@ impl Pool {
     }
 
     pub(super) fn on_server_lost(&self, server: &Arc<Server>, why: &str, forgotten: bool) {
+        tracing::warn!(server = server.name(), why, "a media server is lost");
         // First, so that what is being set up on it now finds out.
-        server.on_lost();
-        let cameras = self.tables.lock().cameras_on(server);
-        tracing::warn!(
-            server = server.name(),
-            why,
-            streams = cameras.len(),
-            "a media server is lost"
-        );
+        server.void_openings();
         // What is released on it from here on waits for its return.
         let cause = LegLoss::Server(server.name().to_owned());
-        self.lose(cameras, &ViewerGoneReason::WorkerLost, cause);
+        self.lose(server, |_, _, _| true, &ViewerGoneReason::ServerLost, cause);
         if forgotten {
             server.on_forgotten();
         }
         self.changed.notify_waiters();
+    }
+
+    /// The server is there, and the camera's endpoint on it is not: its session ended, or somebody else released it.
+    pub(super) fn on_endpoint_vanished(&self, server: &Arc<Server>, endpoint: &ObjectId) {
+        let cause = LegLoss::Server(server.name().to_owned());
+        let is_it = |_: &Tables, _: CameraId, leg: &StreamLeg| leg.leg.endpoint == *endpoint;
+        self.lose(server, is_it, &ViewerGoneReason::ServerLost, cause);
     }
 
     // ---- draining ----
@@ -285,6 +355,9 @@ impl Pool {
         }
         tracing::info!(server = server.name(), now, "draining a media server");
         server.set_draining(true);
+        if now {
+            server.void_openings();
+        }
         self.move_streams(&server, now);
         Ok(())
     }
@@ -303,14 +376,11 @@ impl Pool {
         if self.pick(&[Arc::clone(server)]).is_none() {
             return;
         }
-        let cameras: Vec<CameraId> = {
-            let tables = self.tables.lock();
-            let here = tables.cameras_on(server).into_iter();
-            here.filter(|camera| all || tables.viewers_of(*camera) == 0)
-                .collect()
+        let moves = |tables: &Tables, camera: CameraId, _: &StreamLeg| {
+            all || tables.viewers_of(camera) == 0
         };
         let cause = LegLoss::Drained(server.name().to_owned());
-        self.lose(cameras, &ViewerGoneReason::Moved, cause);
+        self.lose(server, moves, &ViewerGoneReason::Moved, cause);
     }
 
     /// There is one more place for what is on servers that are drained.
@@ -325,39 +395,41 @@ impl Pool {
     // ---- the servers' tasks ----
 
     pub(super) fn reconfigure(&self, specs: Vec<ServerSpec>) {
-        for server in self.all() {
-            if !specs.iter().any(|spec| spec.address == server.address) {
-                self.let_go(server);
+        let before = self.all();
+        // New ones first, so that streams of those that go have somewhere to go to.
+        for spec in &specs {
+            let known = self.find(&spec.address.url).ok();
+            let was_draining = known.as_ref().is_some_and(|server| server.is_draining());
+            let is_new = known.is_none();
+            let server = known.unwrap_or_else(|| self.add(&spec.address));
+            server.set_advertised(spec.advertised);
+            server.set_draining(spec.drain);
+            if is_new && !before.is_empty() {
+                server.expect();
+            }
+            if spec.drain && !was_draining {
+                self.move_streams(&server, false);
             }
         }
-        for spec in specs {
-            let known = self.find(&spec.address.url).ok();
-            let (drain, was_draining) = (
-                spec.drain,
-                known.as_ref().is_some_and(|server| server.is_draining()),
-            );
-            let advertised = spec.advertised;
-            let server = known.unwrap_or_else(|| self.add(spec));
-            server.set_advertised(advertised);
-            server.set_draining(drain);
-            if drain && !was_draining {
-                self.move_streams(&server, false);
+        for server in before {
+            if !specs.iter().any(|spec| spec.address == server.address) {
+                self.let_go(server);
             }
         }
         self.changed.notify_waiters();
     }
 
-    fn add(&self, spec: ServerSpec) -> Arc<Server> {
+    fn add(&self, address: &ServerAddress) -> Arc<Server> {
         let config = &self.config;
         let (client, calls) = Client::new(config.request_timeout);
         let stop = self.stop.child_token();
-        let server = Arc::new(Server::new(spec.address.clone(), client, stop.clone()));
+        let server = Arc::new(Server::new(address.clone(), client, stop.clone()));
         let listener = ServerListener {
             pool: Weak::clone(&self.this),
             server: Arc::downgrade(&server),
         };
         let connection = ConnectionConfig {
-            address: spec.address,
+            address: address.clone(),
             tls: config.tls.clone(),
             request_timeout: config.request_timeout,
             ping_interval: config.ping_interval,
@@ -399,40 +471,33 @@ impl Pool {
     fn let_go(&self, server: Arc<Server>) {
         tracing::info!(server = server.name(), "a media server leaves the pool");
         server.set_draining(true);
+        server.void_openings();
         self.servers().retain(|other| !Arc::ptr_eq(other, &server));
-        let cameras = self.tables.lock().cameras_on(&server);
         let cause = LegLoss::Drained(server.name().to_owned());
-        self.lose(cameras, &ViewerGoneReason::Moved, cause);
+        self.lose(&server, |_, _, _| true, &ViewerGoneReason::Moved, cause);
+        let (pool, stop) = (Weak::clone(&self.this), server.stop.clone());
         self.spawn(async move {
-            let _ = timeout(LEAVE_WITHIN, all_released(&[Arc::clone(&server)])).await;
+            let is_needed = || {
+                let pool = pool.upgrade();
+                let opening = pool.is_some_and(|pool| pool.tables.lock().is_opening_on(&server));
+                opening || server.has_releases()
+            };
+            let rest = async {
+                while is_needed() {
+                    sleep(POLL).await;
+                }
+            };
+            let _ = stop.run_until_cancelled(timeout(LEAVE_WITHIN, rest)).await;
             server.stop.cancel();
         });
     }
 
     /// Looks a server's pipelines through, and makes it ready.
-    pub(super) fn sweep_soon(&self, server: Arc<Server>) {
+    pub(super) fn sweep_soon(&self, server: Arc<Server>, connection: u64) {
         let (pool, stop) = (Weak::clone(&self.this), server.stop.clone());
         self.spawn(async move {
-            let sweeping = async {
-                while let Some(pool) = pool.upgrade() {
-                    let prefix = &pool.config.pipeline_prefix;
-                    let wanted = |id: &ObjectId| pool.tables.lock().has_pipeline(id);
-                    match server.sweep(prefix, wanted).await {
-                        Ok(()) => {
-                            pool.changed.notify_waiters();
-                            pool.move_idle_streams();
-                            return server.ask_for_load().await;
-                        }
-                        Err(super::client::CallError::Disconnected) => return, // it begins anew with the next connection
-                        Err(error) => {
-                            tracing::warn!(server = server.name(), %error, "a media server does not say what it has; trying on");
-                        }
-                    }
-                    drop(pool);
-                    sleep(SWEEP_RETRY).await;
-                }
-            };
-            stop.run_until_cancelled(sweeping).await;
+            stop.run_until_cancelled(sweep(pool, server, connection))
+                .await;
         });
     }
 
@@ -460,7 +525,39 @@ impl Pool {
 /// Completes when nothing is left to be released on these servers.
 async fn all_released(servers: &[Arc<Server>]) {
     while servers.iter().any(|server| server.has_releases()) {
-        sleep(Duration::from_millis(5)).await;
+        sleep(POLL).await;
+    }
+}
+
+/// Looks a server's pipelines through until it says what it has, or the connection is another.
+async fn sweep(pool: Weak<Pool>, server: Arc<Server>, connection: u64) {
+    while let Some(pool) = pool.upgrade() {
+        let prefix = &pool.config.pipeline_prefix;
+        let wanted = |id: &ObjectId| pool.tables.lock().has_pipeline(id);
+        let swept = server.sweep(prefix, wanted).await;
+        if !server.is_still(connection) {
+            return; // the next connection has its own
+        }
+        match swept {
+            Ok(there) => {
+                let cause = LegLoss::Server(server.name().to_owned());
+                let vanished =
+                    |_: &Tables, _: CameraId, leg: &StreamLeg| !there.contains(&leg.leg.pipeline);
+                pool.lose(&server, vanished, &ViewerGoneReason::ServerLost, cause);
+                if server.transition_to_ready(connection) {
+                    pool.changed.notify_waiters();
+                    pool.move_idle_streams();
+                    server.ask_for_load().await;
+                }
+                return;
+            }
+            Err(error) => {
+                tracing::warn!(server = server.name(), %error, "a media server does not say what it has; trying on");
+                server.on_sweep_failed(error.to_string());
+            }
+        }
+        drop(pool);
+        sleep(SWEEP_RETRY).await;
     }
 }
 
@@ -494,8 +591,12 @@ async fn keep_counting(pool: Weak<Pool>, server: Arc<Server>) {
             let (pool, server) = (&pool, &server);
             async move {
                 let operation = Operation::GetStats(MediaType::Video);
-                if let Ok(reply) = server.client.invoke(&endpoint, operation).await {
-                    pool.on_counters(camera, &endpoint, MediaStats::of(&reply));
+                match server.client.invoke(&endpoint, operation).await {
+                    Ok(reply) => pool.on_counters(camera, &endpoint, MediaStats::of(&reply)),
+                    Err(error) if error.kind() == Some(RpcErrorKind::UnknownObject) => {
+                        pool.on_endpoint_vanished(server, &endpoint);
+                    }
+                    Err(_) => {} // noticed by the connection, if it is more than this once
                 }
             }
         });

@@ -4,7 +4,7 @@
 //! is known to have forgotten them. After each (re)connection the server's pipelines are looked through for ones of ours that
 //! nobody here knows, and those go too.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,6 +12,7 @@ use std::time::Duration;
 use apiary_wire::kurento::{
     EventName, ObjectId, Operation, Reply, Request, RpcErrorKind, server_version, text_list,
 };
+use futures_util::{StreamExt as _, stream};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +24,10 @@ use crate::engine::MediaServer;
 
 /// Objects that may wait for their release; more are left to the search after the next connection.
 const MAX_RELEASES: usize = 10_000;
+/// Objects that are released at once.
+const RELEASES_AT_ONCE: usize = 16;
+/// How often a server may refuse to release an object before that is left to the next connection.
+const MAX_REFUSALS: u32 = 5;
 /// Pause before releases that failed are tried again.
 const RELEASE_RETRY: Duration = Duration::from_millis(500);
 /// Over how long a server measures its CPU.
@@ -42,7 +47,11 @@ enum Link {
         since: Option<Instant>,
     },
     /// Connected; what earlier runs left is being looked for.
-    Sweeping(Up),
+    Sweeping {
+        up: Up,
+        /// Why that does not succeed.
+        trouble: Option<String>,
+    },
     /// It takes streams.
     Ready(Up),
 }
@@ -62,7 +71,10 @@ struct State {
     has_legacy_names: bool,
     /// What it cannot do, and events that it does not have: not asked for again.
     cannot: HashSet<&'static str>,
-    releases: HashSet<ObjectId>,
+    /// What is to be released, and how often the server refused to.
+    releases: HashMap<ObjectId, u32>,
+    /// Counts the connections, so that what was begun on an earlier one knows.
+    connections: u64,
 }
 
 pub(super) struct Server {
@@ -93,7 +105,8 @@ impl Server {
                 memory_mib: None,
                 has_legacy_names: false,
                 cannot: HashSet::new(),
-                releases: HashSet::new(),
+                releases: HashMap::new(),
+                connections: 0,
             }),
             releases_changed: Notify::new(),
             stop,
@@ -103,6 +116,10 @@ impl Server {
     /// How it is called in logs and errors.
     pub(super) fn name(&self) -> &str {
         &self.address.url
+    }
+
+    fn has_legacy_names(&self) -> bool {
+        self.state().has_legacy_names
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -116,12 +133,20 @@ impl Server {
         matches!(state.link, Link::Ready(_)) && !state.draining
     }
 
+    /// Whether it is connected and known, so that what is on it can go on.
+    pub(super) fn is_connected(&self) -> bool {
+        matches!(self.state().link, Link::Ready(_))
+    }
+
     /// Why it takes none.
     pub(super) fn trouble(&self) -> Option<String> {
         let state = self.state();
         match &state.link {
             Link::Down { why, .. } => Some(format!("{}: {why}", self.name())),
-            Link::Sweeping(_) => Some(format!("{}: just connected", self.name())),
+            Link::Sweeping { trouble, .. } => Some(match trouble {
+                Some(trouble) => format!("{}: {trouble}", self.name()),
+                None => format!("{}: just connected", self.name()),
+            }),
             Link::Ready(_) if state.draining => Some(format!("{}: being drained", self.name())),
             Link::Ready(_) => None,
         }
@@ -131,7 +156,7 @@ impl Server {
     pub(super) fn may_be_back_within(&self, patience: Duration) -> bool {
         let state = self.state();
         match state.link {
-            Link::Sweeping(_) => !state.draining,
+            Link::Sweeping { .. } => !state.draining,
             Link::Down { since, .. } => since.is_some_and(|since| since.elapsed() < patience),
             Link::Ready(_) => false,
         }
@@ -153,16 +178,43 @@ impl Server {
         self.state().epoch
     }
 
-    pub(super) fn on_up(&self, up: Up) {
-        self.state().link = Link::Sweeping(up);
+    /// Gives the number of the connection.
+    pub(super) fn on_up(&self, up: Up) -> u64 {
+        let mut state = self.state();
+        state.link = Link::Sweeping { up, trouble: None };
+        // It may be another version by now.
+        state.cannot.clear();
+        state.has_legacy_names = false;
+        state.connections += 1;
         self.releases_changed.notify_one();
+        state.connections
+    }
+
+    /// Whether the connection with this number is still the one.
+    pub(super) fn is_still(&self, connection: u64) -> bool {
+        let state = self.state();
+        state.connections == connection && !matches!(state.link, Link::Down { .. })
+    }
+
+    /// The server does not say what it has.
+    pub(super) fn on_sweep_failed(&self, why: String) {
+        if let Link::Sweeping { trouble, .. } = &mut self.state().link {
+            *trouble = Some(why);
+        }
+    }
+
+    /// It is as good as just connected: it will be there in a moment.
+    pub(super) fn expect(&self) {
+        if let Link::Down { since, .. } = &mut self.state().link {
+            since.get_or_insert_with(Instant::now);
+        }
     }
 
     pub(super) fn on_down(&self, why: &str) {
         let mut state = self.state();
         let since = match state.link {
             Link::Down { since, .. } => since,
-            Link::Sweeping(_) | Link::Ready(_) => Some(Instant::now()),
+            Link::Sweeping { .. } | Link::Ready(_) => Some(Instant::now()),
         };
         state.link = Link::Down {
             why: why.to_owned(),
@@ -172,8 +224,8 @@ impl Server {
         state.memory_mib = None;
     }
 
-    /// From now on nothing that was set up on it counts.
-    pub(super) fn on_lost(&self) {
+    /// What is being set up on it now is to be set up elsewhere.
+    pub(super) fn void_openings(&self) {
         self.state().epoch += 1;
     }
 
@@ -189,8 +241,12 @@ impl Server {
             return state.advertised;
         }
         match state.link {
-            Link::Sweeping(up) | Link::Ready(up) if up.is_here => Some(ours),
-            Link::Sweeping(Up { peer, .. }) | Link::Ready(Up { peer, .. }) => match peer {
+            Link::Sweeping { up, .. } | Link::Ready(up) if up.is_here => Some(ours),
+            Link::Sweeping {
+                up: Up { peer, .. },
+                ..
+            }
+            | Link::Ready(Up { peer, .. }) => match peer {
                 std::net::IpAddr::V4(peer) => Some(peer),
                 std::net::IpAddr::V6(_) => None,
             },
@@ -211,7 +267,8 @@ impl Server {
         let state = self.state();
         let (connected, error) = match &state.link {
             Link::Down { why, .. } => (false, Some(why.clone())),
-            Link::Sweeping(_) | Link::Ready(_) => (true, None),
+            Link::Sweeping { trouble, .. } => (true, trouble.clone()),
+            Link::Ready(_) => (true, None),
         };
         MediaServer {
             url: self.name().to_owned(),
@@ -259,7 +316,7 @@ impl Server {
     ) -> Result<(), CallError> {
         let legacy = event.legacy();
         let first = match legacy {
-            Some(legacy) if self.state().has_legacy_names => legacy,
+            Some(legacy) if self.has_legacy_names() => legacy,
             Some(_) | None => event,
         };
         let subscribe = |event| {
@@ -332,7 +389,7 @@ impl Server {
     pub(super) fn release(&self, object: ObjectId) {
         let mut state = self.state();
         if state.releases.len() < MAX_RELEASES {
-            state.releases.insert(object);
+            state.releases.entry(object).or_insert(0);
         }
         drop(state);
         self.releases_changed.notify_one();
@@ -351,33 +408,56 @@ impl Server {
         loop {
             self.releases_changed.notified().await;
             while self.is_up() && self.has_releases() {
-                if self.release_all().await.is_err() {
+                if !self.release_all().await {
                     tokio::time::sleep(RELEASE_RETRY).await;
                 }
             }
         }
     }
 
-    async fn release_all(&self) -> Result<(), CallError> {
-        let waiting: Vec<ObjectId> = self.state().releases.iter().cloned().collect();
-        for object in waiting {
+    /// One attempt for each object, so that none that hangs holds up the others. Whether all went.
+    async fn release_all(&self) -> bool {
+        let waiting: Vec<ObjectId> = self.state().releases.keys().cloned().collect();
+        let attempts = waiting.into_iter().map(|object| async move {
             let request = Request::Release {
                 object: object.clone(),
             };
-            match self.client.call(request).await {
-                Ok(_) => {}
-                // It will not be different the next time.
-                Err(CallError::Refused(error)) => {
-                    tracing::warn!(server = self.name(), %object, %error, "an object cannot be released");
-                }
-                Err(error) => return Err(error),
-            }
-            self.state().releases.remove(&object);
-        }
-        Ok(())
+            let released = self.client.call(request).await;
+            self.on_released(object, released)
+        });
+        stream::iter(attempts)
+            .buffer_unordered(RELEASES_AT_ONCE)
+            .all(std::future::ready)
+            .await
     }
 
-    /// Learns what the server is, and releases the pipelines of ours on it that are not `wanted`.
+    /// Whether the object is off the list.
+    fn on_released(&self, object: ObjectId, released: Result<Reply, CallError>) -> bool {
+        let mut state = self.state();
+        match &released {
+            Ok(_) => {}
+            Err(error) if error.kind() == Some(RpcErrorKind::UnknownObject) => {}
+            Err(CallError::Refused(error)) => {
+                let refusals = state.releases.entry(object.clone()).or_insert(0);
+                *refusals += 1;
+                if *refusals < MAX_REFUSALS {
+                    return false;
+                }
+                tracing::warn!(server = self.name(), %object, %error, "an object cannot be released; the next connection tries again");
+            }
+            Err(
+                CallError::BadReply(_)
+                | CallError::Timeout { .. }
+                | CallError::Disconnected
+                | CallError::Overloaded,
+            ) => return false,
+        }
+        state.releases.remove(&object);
+        true
+    }
+
+    /// Learns what the server is and which pipelines it has, and releases those of ours that are not `wanted`. Gives all that it
+    /// has.
     ///
     /// # Errors
     /// When it did not answer; it is not ready then.
@@ -385,7 +465,7 @@ impl Server {
         &self,
         prefix: &str,
         wanted: impl Fn(&ObjectId) -> bool,
-    ) -> Result<(), CallError> {
+    ) -> Result<HashSet<ObjectId>, CallError> {
         let manager = ObjectId::server_manager();
         let info = self.client.invoke(&manager, Operation::GetInfo).await?;
         self.state().version = server_version(&info).map(str::to_owned);
@@ -393,13 +473,14 @@ impl Server {
             .client
             .invoke(&manager, Operation::GetPipelines)
             .await?;
+        let all: HashSet<ObjectId> = text_list(&list).into_iter().map(ObjectId::new).collect();
         let mut swept = 0;
-        for pipeline in text_list(&list).into_iter().map(ObjectId::new) {
-            if wanted(&pipeline) || !self.is_ours(&pipeline, prefix).await? {
+        for pipeline in &all {
+            if wanted(pipeline) || !self.is_ours(pipeline, prefix).await? || wanted(pipeline) {
                 continue;
             }
             swept += 1;
-            self.release(pipeline);
+            self.release(pipeline.clone());
         }
         if swept > 0 {
             tracing::info!(
@@ -408,13 +489,19 @@ impl Server {
                 "releasing what an earlier run left"
             );
         }
+        Ok(all)
+    }
+
+    /// It takes streams from now on, if the connection with this number is still the one. Whether it is.
+    pub(super) fn transition_to_ready(&self, connection: u64) -> bool {
         let mut state = self.state();
-        if let Link::Sweeping(up) = state.link {
-            state.link = Link::Ready(up);
+        match state.link {
+            Link::Sweeping { up, .. } if state.connections == connection => {
+                state.link = Link::Ready(up);
+                true
+            }
+            Link::Down { .. } | Link::Sweeping { .. } | Link::Ready(_) => false,
         }
-        drop(state);
-        self.releases_changed.notify_one();
-        Ok(())
     }
 
     async fn is_ours(&self, pipeline: &ObjectId, prefix: &str) -> Result<bool, CallError> {

@@ -16,9 +16,37 @@ use crate::engine::{BitrateBounds, StreamSpec, TrickledCandidate, ViewerGoneReas
 /// A stream.
 pub(super) struct Stream {
     pub(super) spec: StreamSpec,
-    /// `None` while it is being opened.
-    pub(super) leg: Option<StreamLeg>,
+    pub(super) place: Place,
     pub(super) flow: Flow,
+}
+
+/// Where a stream is.
+pub(super) enum Place {
+    /// A server is being looked for.
+    Sought,
+    /// It is being set up there.
+    Opening(Arc<Server>),
+    /// It is there.
+    Open(StreamLeg),
+}
+
+impl Stream {
+    /// Its leg, once it is open.
+    pub(super) fn leg(&self) -> Option<&StreamLeg> {
+        match &self.place {
+            Place::Open(leg) => Some(leg),
+            Place::Sought | Place::Opening(_) => None,
+        }
+    }
+
+    fn is_open_on(&self, server: &Arc<Server>) -> bool {
+        self.leg()
+            .is_some_and(|leg| Arc::ptr_eq(&leg.server, server))
+    }
+
+    fn is_opening_on(&self, server: &Arc<Server>) -> bool {
+        matches!(&self.place, Place::Opening(on) if Arc::ptr_eq(on, server))
+    }
 }
 
 /// Where an open stream is.
@@ -50,10 +78,11 @@ pub(super) enum ViewerLink {
 }
 
 /// The server's candidates for a viewer.
+#[derive(Default)]
 pub(super) struct Candidates {
     /// All that were found.
     pub(super) found: Vec<String>,
-    /// `None` once all are told.
+    /// `None` once all are told, or when all go into the answer.
     pub(super) trickle: Option<mpsc::Sender<TrickledCandidate>>,
     /// No more come.
     pub(super) gathered: Arc<Notify>,
@@ -99,7 +128,7 @@ impl Tables {
     /// The open leg of a camera's stream.
     pub(super) fn leg(&self, camera: CameraId) -> Option<(&StreamLeg, BitrateBounds)> {
         let stream = self.streams.get(&camera)?;
-        Some((stream.leg.as_ref()?, stream.spec.bitrate))
+        Some((stream.leg()?, stream.spec.bitrate))
     }
 
     pub(super) fn viewers_of(&self, camera: CameraId) -> usize {
@@ -107,31 +136,34 @@ impl Tables {
         self.viewers.values().filter(watching).count()
     }
 
-    /// Streams and viewers on a server, those that are being opened left out.
+    /// Streams and viewers on a server, streams that are being opened there included.
     pub(super) fn count_on(&self, server: &Arc<Server>) -> (usize, usize) {
-        let streams = self.cameras_on(server).len();
+        let streams = self.streams.values();
+        let streams =
+            streams.filter(|stream| stream.is_open_on(server) || stream.is_opening_on(server));
         let here = |viewer: &&Viewer| Arc::ptr_eq(&viewer.server, server);
-        (streams, self.viewers.values().filter(here).count())
+        (streams.count(), self.viewers.values().filter(here).count())
     }
 
+    /// Whether a stream is being set up on a server.
+    pub(super) fn is_opening_on(&self, server: &Arc<Server>) -> bool {
+        let mut streams = self.streams.values();
+        streams.any(|stream| stream.is_opening_on(server))
+    }
+
+    /// The cameras whose streams are open on a server.
     pub(super) fn cameras_on(&self, server: &Arc<Server>) -> Vec<CameraId> {
-        let here = |stream: &Stream| {
-            let leg = stream.leg.as_ref();
-            leg.is_some_and(|leg| Arc::ptr_eq(&leg.server, server))
-        };
         let streams = self.streams.iter();
         streams
-            .filter(|(_, stream)| here(stream))
+            .filter(|(_, stream)| stream.is_open_on(server))
             .map(|(camera, _)| *camera)
             .collect()
     }
 
     /// Whether a pipeline belongs to an open stream.
     pub(super) fn has_pipeline(&self, pipeline: &ObjectId) -> bool {
-        self.streams.values().any(|stream| {
-            let leg = stream.leg.as_ref();
-            leg.is_some_and(|leg| leg.leg.pipeline == *pipeline)
-        })
+        let mut legs = self.streams.values().filter_map(Stream::leg);
+        legs.any(|leg| leg.leg.pipeline == *pipeline)
     }
 
     /// Takes a viewer out; its endpoint is released, unless its whole pipeline is about to be.
@@ -164,7 +196,7 @@ impl Tables {
         let Some(stream) = self.streams.remove(&camera) else {
             return Vec::new();
         };
-        if let Some(StreamLeg { server, leg }) = stream.leg {
+        if let Place::Open(StreamLeg { server, leg }) = stream.place {
             self.owners.remove(&leg.endpoint);
             server.release(leg.pipeline);
         }

@@ -43,15 +43,18 @@ pub(super) async fn prepare(
     let sink = endpoint.clone();
     // By default a viewer counts as 500 kbit/s at most, and as 300 until its first REMB, and the camera is asked for no more
     // than its slowest viewer counts as.
+    let set_bounds = async {
+        // The maximum first: a minimum above it is taken for it.
+        let (min, max) = (kbps(bitrate.min), kbps(bitrate.max));
+        client
+            .invoke(endpoint, Operation::SetMaxVideoSendBandwidth(max))
+            .await?;
+        client
+            .invoke(endpoint, Operation::SetMinVideoSendBandwidth(min))
+            .await
+    };
     tokio::try_join!(
-        client.invoke(
-            endpoint,
-            Operation::SetMinVideoSendBandwidth(kbps(bitrate.min))
-        ),
-        client.invoke(
-            endpoint,
-            Operation::SetMaxVideoSendBandwidth(kbps(bitrate.max))
-        ),
+        set_bounds,
         server.try_invoke(endpoint, Operation::SetRembOnConnect(bitrate.max.as_bps())),
         client.invoke(source, Operation::Connect { sink }),
         subscribe_all(server, endpoint),

@@ -209,7 +209,7 @@ pub enum Request {
     },
     /// Begins a session, or takes the one up again that the request is sent in.
     Connect,
-    /// Ends the session; what was made in it lives on.
+    /// Ends the session, so that the server need not wait for it to time out.
     CloseSession,
     /// A pipeline of that name.
     CreatePipeline {

@@ -211,7 +211,8 @@ pub struct KurentoViewerOffer {
 
 /// Makes what a server is given out of a browser's offer.
 ///
-/// - Where H.264 with packetization-mode 1 is offered, all other formats of the picture go: the server takes the first that it
+/// - Where H.264 with packetization-mode 1 is offered, all other formats of the picture go, and of several profiles all but
+///   constrained baseline: the server takes the first that it
 ///   knows, VP8 in most browsers, and would transcode every picture into it. Where it is not, the server transcodes.
 /// - Candidates with names of mDNS go: the server cannot resolve them, and learns the addresses from the browser's checks.
 ///
@@ -235,10 +236,15 @@ pub fn viewer_offer(offer: &str) -> Result<KurentoViewerOffer, ViewerOfferError>
         media.retain_attributes("candidate", |candidate| !is_mdns(candidate));
         if media.kind() == MediaKind::Video && media.payload_types().any(|pt| is_h264(media, pt)) {
             takes_h264 = true;
-            let kept: Vec<PayloadType> = media
+            let mut kept: Vec<PayloadType> = media
                 .payload_types()
                 .filter(|&payload_type| is_h264(media, payload_type))
                 .collect();
+            let baseline =
+                |payload_type: &PayloadType| is_constrained_baseline(media, *payload_type);
+            if kept.iter().any(baseline) {
+                kept.retain(baseline);
+            }
             media.retain_payload_types(|payload_type| kept.contains(&payload_type));
         }
     }
@@ -254,6 +260,13 @@ pub fn viewer_offer(offer: &str) -> Result<KurentoViewerOffer, ViewerOfferError>
 pub fn is_mdns(candidate: &str) -> bool {
     let address = candidate.split_ascii_whitespace().nth(4);
     address.is_some_and(|address| address.to_ascii_lowercase().ends_with(".local"))
+}
+
+/// The profile that is agreed on with cameras; the server takes the first that it is offered, whatever the stream has.
+fn is_constrained_baseline(media: &MediaSection, payload_type: PayloadType) -> bool {
+    let fmtp = media.fmtp(payload_type);
+    let profile = fmtp.and_then(|fmtp| fmtp.get("profile-level-id"));
+    profile.is_some_and(|profile| profile.to_ascii_lowercase().starts_with("42e0"))
 }
 
 fn is_h264(media: &MediaSection, payload_type: PayloadType) -> bool {
@@ -368,12 +381,13 @@ mod tests {
     const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE v a\r\n\
         a=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuv\r\n\
         a=fingerprint:sha-256 AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB\r\n\
-        m=video 9 UDP/TLS/RTP/SAVPF 97 98 99 100 101 102\r\na=mid:v\r\n\
+        m=video 9 UDP/TLS/RTP/SAVPF 97 98 99 100 103 101 102\r\na=mid:v\r\n\
         a=candidate:1 1 udp 2130706431 192.0.2.7 55321 typ host\r\n\
         a=candidate:2 1 udp 2130706431 2c4e8f5a-0000-4000-8000-000000000000.local 55322 typ host\r\n\
         a=rtcp-fb:* goog-remb\r\na=rtpmap:97 VP8/90000\r\na=rtcp-fb:97 nack\r\n\
         a=rtpmap:98 rtx/90000\r\na=fmtp:98 apt=97\r\n\
         a=rtpmap:99 H264/90000\r\na=fmtp:99 packetization-mode=0;profile-level-id=42e01f\r\n\
+        a=rtpmap:103 H264/90000\r\na=fmtp:103 packetization-mode=1;profile-level-id=640c1f\r\n\
         a=rtpmap:101 H264/90000\r\na=rtcp-fb:101 nack\r\n\
         a=fmtp:101 packetization-mode=1;profile-level-id=42e01f\r\n\
         a=rtpmap:102 rtx/90000\r\na=fmtp:102 apt=101\r\n\
@@ -424,6 +438,6 @@ mod tests {
         let without = OFFER.replace("H264", "VP9");
         let offer = viewer_offer(&without).unwrap();
         assert!(!offer.takes_h264);
-        assert!(offer.text.contains("97 98 99 100 101 102"));
+        assert!(offer.text.contains("97 98 99 100 103 101 102"));
     }
 }
