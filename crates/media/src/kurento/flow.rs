@@ -19,8 +19,8 @@ const SILENT_AFTER: Duration = Duration::from_secs(2);
 enum State {
     /// None came since open or rearm.
     Awaited,
-    /// They come; the last were noticed then.
-    Flowing { seen: Instant },
+    /// They come; the last came after `since` and were noticed at `seen`.
+    Flowing { since: Instant, seen: Instant },
     /// They came, and come no more.
     Silent,
 }
@@ -68,8 +68,8 @@ impl Flow {
         now: Instant,
     ) -> Option<EngineEvent> {
         match state {
-            FlowState::Flowing => self.on_packets(camera, now),
-            FlowState::NotFlowing if self.reading.is_none() => self.on_silence(camera),
+            FlowState::Flowing => self.on_packets(camera, now, now),
+            FlowState::NotFlowing if self.reading.is_none() => self.on_silence(camera, now),
             FlowState::NotFlowing => None,
         }
     }
@@ -99,18 +99,24 @@ impl Flow {
             self.stats.bitrate = Bitrate::from_bps(bps as u64);
         }
         if packets > 0 {
-            return self.on_packets(camera, now);
+            let since = before.map_or(now, |before| before.at);
+            return self.on_packets(camera, since, now);
         }
         match self.state {
-            State::Flowing { seen } if now.saturating_duration_since(seen) >= SILENT_AFTER => {
-                self.on_silence(camera)
+            State::Flowing { seen, .. } if now.saturating_duration_since(seen) >= SILENT_AFTER => {
+                self.on_silence(camera, now)
             }
             State::Flowing { .. } | State::Awaited | State::Silent => None,
         }
     }
 
-    fn on_packets(&mut self, camera: CameraId, now: Instant) -> Option<EngineEvent> {
-        match std::mem::replace(&mut self.state, State::Flowing { seen: now }) {
+    fn on_packets(
+        &mut self,
+        camera: CameraId,
+        since: Instant,
+        seen: Instant,
+    ) -> Option<EngineEvent> {
+        match std::mem::replace(&mut self.state, State::Flowing { since, seen }) {
             State::Awaited => Some(EngineEvent::RtpStarted {
                 camera,
                 source: None,
@@ -120,15 +126,16 @@ impl Flow {
         }
     }
 
-    fn on_silence(&mut self, camera: CameraId) -> Option<EngineEvent> {
-        let State::Flowing { .. } = self.state else {
+    fn on_silence(&mut self, camera: CameraId, now: Instant) -> Option<EngineEvent> {
+        let State::Flowing { since, .. } = self.state else {
             return None;
         };
         self.state = State::Silent;
         self.stats.bitrate = Bitrate::from_bps(0);
         Some(EngineEvent::RtpSilent {
             camera,
-            silent_for: SILENT_AFTER,
+            // The longest that it can be: what the camera has said since, it has said in silence.
+            silent_for: now.saturating_duration_since(since).max(SILENT_AFTER),
         })
     }
 }
@@ -173,6 +180,23 @@ mod tests {
             Some(EngineEvent::RtpResumed { .. })
         ));
         assert_eq!(flow.stats().packets, 300);
+    }
+
+    #[test]
+    fn silence_is_told_from_the_last_reading_that_packets_came_after() {
+        let (mut flow, start) = (Flow::new(), Instant::now());
+        let mut at = |ms, packets| {
+            let now = start + Duration::from_millis(ms);
+            flow.on_counters(CAMERA, inbound(packets), now)
+        };
+        at(0, 100);
+        at(500, 200);
+        at(1_000, 210);
+        assert!(at(2_900, 210).is_none());
+        let Some(EngineEvent::RtpSilent { silent_for, .. }) = at(3_300, 210) else {
+            panic!("it is silent");
+        };
+        assert_eq!(silent_for, Duration::from_millis(2_800));
     }
 
     #[test]
