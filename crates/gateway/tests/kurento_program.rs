@@ -87,6 +87,7 @@ async fn a_server_that_is_absent_at_the_start_is_named_and_waited_for() {
         error.contains(&server.url()) && error.contains("refused"),
         "{error}"
     );
+    assert!(error.contains("apiary check"), "what to do: {error}");
     assert_eq!(plays(&camera), 0);
 
     let mut page = Page::open(&program, &camera.id().to_string()).await;

@@ -301,7 +301,9 @@ pub enum EngineError {
     Busy,
     #[error("the media worker that serves this camera was lost; try again")]
     WorkerLost,
-    #[error("no media server can take the stream: {0}")]
+    #[error(
+        "no media server can take the stream: {0}; start one, or see what `apiary check` says of each"
+    )]
     NoServer(String),
     #[error("media server {server} could not {operation}: {reason}")]
     MediaServer {
