@@ -32,6 +32,8 @@ use super::viewers::Viewer;
 const STOP_WAIT: Duration = Duration::from_secs(5);
 /// How often a join begins anew when the stream under it ends.
 const JOIN_ATTEMPTS: usize = 3;
+/// Longest that a stream may take to hear that the engine has no leg of it any more.
+const LEG_LOSS_HEARD: Duration = Duration::from_secs(2);
 /// Longest text of a browser's name for itself that is kept.
 const USER_AGENT_LIMIT: usize = 256;
 /// Time for all streams to stop at the end of the program.
@@ -272,8 +274,13 @@ impl Supervisor {
             let joined = self.join_stream(&found.link, offer, from).await;
             attempts += 1;
             match joined {
-                // It ended between the finding and the joining.
-                Err(EngineError::UnknownStream(_)) if attempts < JOIN_ATTEMPTS => {}
+                // It ended, or lost its leg, between the finding and the joining; the next attempt is for what comes after.
+                Err(EngineError::UnknownStream(_)) if attempts < JOIN_ATTEMPTS => {
+                    let heard = found.link.wait_for(|stream| {
+                        is_ending(stream) || stream.pipeline_id != found.pipeline_id
+                    });
+                    let _ = timeout(LEG_LOSS_HEARD, heard).await;
+                }
                 Err(error) => {
                     if found.started_here && self.shared.viewers.count(camera) == 0 {
                         // Nobody came of it: no reason to keep the camera sending until the idle timeout.
@@ -302,7 +309,11 @@ impl Supervisor {
                     .wait_for(|stream| opened(stream) || is_ending(stream))
                     .await;
                 if opened(&settled) && !is_ending(&settled) {
-                    return Ok(Found { link, started_here });
+                    return Ok(Found {
+                        link,
+                        pipeline_id: settled.pipeline_id,
+                        started_here,
+                    });
                 }
             }
             let options = StartOptions {
@@ -444,6 +455,8 @@ impl Drop for Joining<'_> {
 
 struct Found {
     link: Arc<StreamLink>,
+    /// The leg that was found.
+    pipeline_id: Option<String>,
     /// The stream was started for this viewer.
     started_here: bool,
 }
