@@ -549,6 +549,24 @@ async fn f10_a_lost_worker_is_reopened_and_its_viewers_are_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn f10_a_viewer_that_comes_back_before_its_stream_has_heard_waits_for_it() {
+    let mut rig = Rig::new().await;
+    rig.active(camera(1)).await;
+    let joined = rig.join(camera(1)).await.unwrap();
+    let lost = rig.engine.lose_worker_and_tell_viewers();
+    let (_, retry) = rig.until_gone(joined.viewer).await;
+    assert!(retry);
+    let (again, ()) = tokio::join!(rig.join(camera(1)), async {
+        sleep(secs(1)).await;
+        rig.engine.say_lost(lost);
+    });
+    let again = again.unwrap();
+    assert_ne!(again.stream.stream, joined.stream.stream);
+    assert_eq!(again.stream.session_id, joined.stream.session_id);
+    rig.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn f10_a_panic_in_a_stream_costs_that_session_alone() {
     for fault in [Fault::PanicInKeyFrame, Fault::PanicInRearm] {
         let mut rig = Rig::new().await;

@@ -276,9 +276,9 @@ impl Supervisor {
             match joined {
                 // It ended, or lost its leg, between the finding and the joining; the next attempt is for what comes after.
                 Err(EngineError::UnknownStream(_)) if attempts < JOIN_ATTEMPTS => {
-                    let heard = found.link.wait_for(|stream| {
-                        is_ending(stream) || stream.pipeline_id != found.pipeline_id
-                    });
+                    let heard = found
+                        .link
+                        .wait_for(|stream| is_ending(stream) || stream.stream != found.run);
                     let _ = timeout(LEG_LOSS_HEARD, heard).await;
                 }
                 Err(error) => {
@@ -311,7 +311,7 @@ impl Supervisor {
                 if opened(&settled) && !is_ending(&settled) {
                     return Ok(Found {
                         link,
-                        pipeline_id: settled.pipeline_id,
+                        run: settled.stream,
                         started_here,
                     });
                 }
@@ -455,8 +455,8 @@ impl Drop for Joining<'_> {
 
 struct Found {
     link: Arc<StreamLink>,
-    /// The leg that was found.
-    pipeline_id: Option<String>,
+    /// The run of the camera that was found; it has another with another leg.
+    run: StreamId,
     /// The stream was started for this viewer.
     started_here: bool,
 }

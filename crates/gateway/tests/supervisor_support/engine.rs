@@ -116,6 +116,12 @@ impl FakeEngine {
     }
 
     pub(crate) fn lose_worker(&self) {
+        let cameras = self.lose_worker_and_tell_viewers();
+        self.say_lost(cameras);
+    }
+
+    /// The streams have yet to hear of it.
+    pub(crate) fn lose_worker_and_tell_viewers(&self) -> Vec<CameraId> {
         let (cameras, viewers) = {
             let mut books = self.books();
             let cameras: Vec<_> = books.legs.drain().map(|(camera, _)| camera).collect();
@@ -125,9 +131,13 @@ impl FakeEngine {
         for (viewer, camera) in viewers {
             self.gone(camera, viewer, ViewerGoneReason::WorkerLost);
         }
+        cameras
+    }
+
+    pub(crate) fn say_lost(&self, streams: Vec<CameraId>) {
         self.say(EngineEvent::LegsLost {
             cause: LegLoss::Worker(0),
-            streams: cameras,
+            streams,
         });
     }
 
