@@ -212,7 +212,7 @@ pub struct EngineHealth {
 pub struct MediaServer {
     /// Where it is reached, as configured.
     pub url: String,
-    /// It answers.
+    /// It answers, and what it has is known.
     pub connected: bool,
     /// It gets no new streams.
     pub draining: bool,

@@ -32,8 +32,9 @@ const MAX_PENDING: usize = 1024;
 const MAX_MESSAGE: usize = 1 << 20;
 /// How often overdue requests are looked for.
 const TICK: Duration = Duration::from_millis(100);
-/// How long the reply to a `create` that nobody waits for any more is waited for, so that the object can be released.
-const ORPHAN_PATIENCE: Duration = Duration::from_secs(120);
+/// The reply to a `create` that nobody waits for any more is waited for as long as this many requests may take, so that the object
+/// can be released. Then the connection is begun anew, since the search after that finds the object too.
+const ORPHAN_PATIENCE: u32 = 6;
 /// Requests in a row, without an answer to any since, after which the server counts as not answering.
 const MAX_TIMEOUTS: u32 = 3;
 /// Shortest and longest pause between two attempts to connect.
@@ -415,9 +416,12 @@ impl Connection {
                 tracing::warn!(server = %self.config.address, request = pending.request, "the media server does not answer a request");
             }
         }
-        self.pending.retain(|_, pending| {
-            pending.reply.is_some() || (pending.creates && pending.sent.elapsed() < ORPHAN_PATIENCE)
-        });
+        self.pending
+            .retain(|_, pending| pending.reply.is_some() || pending.creates);
+        let given_up = |pending: &Pending| pending.sent.elapsed() >= limit * ORPHAN_PATIENCE;
+        if self.pending.values().any(given_up) {
+            return Err(End::Broken("it never said what it has made".to_owned()));
+        }
         self.timeouts_in_a_row += overdue;
         if self.timeouts_in_a_row >= MAX_TIMEOUTS {
             let why = format!(

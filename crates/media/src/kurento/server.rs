@@ -267,7 +267,10 @@ impl Server {
         let state = self.state();
         let (connected, error) = match &state.link {
             Link::Down { why, .. } => (false, Some(why.clone())),
-            Link::Sweeping { trouble, .. } => (true, trouble.clone()),
+            Link::Sweeping { trouble, .. } => {
+                let why = trouble.as_deref().unwrap_or("just connected");
+                (false, Some(why.to_owned()))
+            }
             Link::Ready(_) => (true, None),
         };
         MediaServer {

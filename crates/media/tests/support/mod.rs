@@ -187,7 +187,7 @@ impl House {
     pub(crate) fn wait_ready(&self, servers: usize) {
         self.wait_health(|health| {
             let ready = health.servers.iter();
-            let ready = ready.filter(|server| server.connected && server.version.is_some());
+            let ready = ready.filter(|server| server.connected);
             ready.count() == servers && health.trouble.is_none()
         });
     }
