@@ -110,6 +110,10 @@ choose_engine() {
   command -v "$engine" >/dev/null || fail "$engine is not there; install it, or leave out --engine."
   local answer
   if ! answer=$("$engine" info 2>&1 >/dev/null); then
+    if $dry_run; then
+      echo "$engine does not answer; without it, this is what would be done where there is no container yet:" >&2
+      return
+    fi
     case "$engine" in
       docker)
         fail "Docker does not answer: its daemon does not run, or this user may not use it." \

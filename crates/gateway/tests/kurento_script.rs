@@ -330,6 +330,9 @@ fn without_a_container_engine_it_says_how_to_get_one() {
         "{said}"
     );
     assert!(other.asked().is_empty(), "nothing was tried");
+    // What would be done can be read all the same.
+    let said = other.succeed(&["--dry-run"]);
+    assert_eq!(said.lines().collect::<Vec<_>>(), start("docker", "6.16.0"));
 }
 
 #[test]
