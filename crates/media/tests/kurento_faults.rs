@@ -324,6 +324,16 @@ fn a_pipeline_whose_making_is_never_confirmed_is_found_and_released() {
 }
 
 #[test]
+fn a_server_that_leaves_its_pings_unanswered_is_given_up() {
+    let mut house = impatient_house(1);
+    let _camera = house.open(1);
+    house.servers[0].swallow("ping", Effect::Lost);
+    let (cause, streams) = wait_lost(&mut house);
+    assert_eq!(cause, LegLoss::Server(house.servers[0].url()));
+    assert_eq!(streams, [camera_id(1)]);
+}
+
+#[test]
 fn whoever_gives_up_waiting_leaves_nothing_behind() {
     let house = impatient_house(1);
     let server = &house.servers[0];
