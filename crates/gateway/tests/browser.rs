@@ -280,6 +280,16 @@ async fn f04_pages_come_back_when_the_server_does(moved: Moved) {
     program.stop().await;
 }
 
+/// Counts the sockets that the page opens from now on.
+const COUNT_SOCKETS: &str = "
+    window.socketsOpened = 0;
+    window.WebSocket = class extends WebSocket {
+      constructor(url) {
+        super(url);
+        window.socketsOpened += 1;
+      }
+    };";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_come_back_when_their_media_server_does_and_when_it_does_not() {
     let _turn = take_turn();
@@ -291,6 +301,7 @@ async fn pages_come_back_when_their_media_server_does_and_when_it_does_not() {
             .await;
         page.frames_advance(VIDEO, 10).await;
         page.run("window.neverReloaded = true;").await;
+        page.run(COUNT_SOCKETS).await;
         let serving = || {
             let mut servers = program.servers.iter();
             servers.find(|server| !server.pipelines().is_empty())
@@ -305,6 +316,11 @@ async fn pages_come_back_when_their_media_server_does_and_when_it_does_not() {
         page.until("it noticed", comes_back).await;
         page.frames_advance(VIDEO, 10).await;
         assert_eq!(page.run("return window.neverReloaded").await, true);
+        assert_eq!(
+            page.run("return window.socketsOpened").await,
+            0,
+            "it has one already"
+        );
     };
     and_then_clean_up(test, async { page.clone().close().await }).await;
     browser.stop().await;

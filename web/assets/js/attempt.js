@@ -1,14 +1,16 @@
 // @ts-check
 /**
- * One try to watch a camera: a socket and a peer connection that live and die together. Trying again is the player's.
+ * One try to watch a camera: a peer connection and the socket over which it is set up. Trying again is the player's. The socket
+ * outlives the attempt only where the server invites the page back over it.
  *
  * @typedef {import('./stats.js').Sample} Sample
  *
  * What the server says of the camera's stream.
  * @typedef {{state: string, health?: string, message?: string, viewers?: number}} StreamState
  *
- * How an attempt ended. `final` ones are not tried again by themselves; `invited` ones were told to come back.
- * @typedef {{text: string, final: boolean, failed: boolean, invited?: boolean}} Ending
+ * How an attempt ended. `final` ones are not tried again by themselves; those with an `invitation` were told to come back, over that
+ * socket.
+ * @typedef {{text: string, final: boolean, failed: boolean, invitation?: Signaling}} Ending
  *
  * @typedef {{
  *   track: (stream: MediaStream) => void, connected: () => void, ice: () => void,
@@ -43,17 +45,21 @@ export class Attempt {
   /**
    * @param {string} camera
    * @param {AttemptHandler} handler
+   * @param {Signaling | null} [invitation] a socket that is open already
    */
-  constructor(camera, handler) {
+  constructor(camera, handler, invitation) {
     this.#camera = camera;
     this.#handler = handler;
     this.#connection = new RTCPeerConnection({ bundlePolicy: 'max-bundle' });
     this.#listen();
-    this.#signaling = new Signaling(signalingUrl(), {
+    const listener = {
       opened: () => this.#sendOffer(),
-      received: (message) => this.#receive(message),
-      closed: (why) => this.#end({ text: why, final: false, failed: false }),
-    });
+      received: (/** @type {import('./signaling.js').Message} */ message) => this.#receive(message),
+      closed: (/** @type {string} */ why) => this.#end({ text: why, final: false, failed: false }),
+    };
+    if (invitation?.open) invitation.take(listener);
+    else invitation?.close();
+    this.#signaling = invitation?.open ? invitation : new Signaling(signalingUrl(), listener);
     void this.#makeOffer();
   }
 
@@ -72,11 +78,15 @@ export class Attempt {
 
   close() {
     if (this.#closed) return;
+    this.#disconnect();
+    this.#signaling.send({ type: 'stop' });
+    this.#signaling.close();
+  }
+
+  #disconnect() {
     this.#closed = true;
     clearInterval(this.#sampleTimer);
     clearTimeout(this.#graceTimer);
-    this.#signaling.send({ type: 'stop' });
-    this.#signaling.close();
     this.#connection.close();
   }
 
@@ -136,12 +146,7 @@ export class Attempt {
         this.#handler.stream({ ...this.#stream, message: message.message, viewers: message.viewerCount });
         break;
       case 'stopped':
-        this.#end({
-          text: String(message.reason),
-          final: message.retry !== true,
-          failed: message.state === 'error',
-          invited: message.retry === true,
-        });
+        this.#onStopped(String(message.reason), message.state === 'error', message.retry === true);
         break;
       case 'error':
         // Once answered, an error concerns a single message of ours, not the picture.
@@ -149,6 +154,24 @@ export class Attempt {
         break;
       default: // a newer server's message
     }
+  }
+
+  /**
+   * The server has let this viewer go already.
+   *
+   * @param {string} text
+   * @param {boolean} failed
+   * @param {boolean} invited
+   */
+  #onStopped(text, failed, invited) {
+    if (!invited) {
+      this.#end({ text, final: true, failed });
+      return;
+    }
+    if (this.#closed) return;
+    this.#disconnect();
+    this.#signaling.rest();
+    this.#handler.ended({ text, final: false, failed, invitation: this.#signaling });
   }
 
   /** @param {string} sdp */

@@ -36,6 +36,7 @@ export class Player extends EventTarget {
   #camera;
   #video;
   /** @type {Attempt | null} */ #attempt = null;
+  /** Where the server wants the page back. @type {import('./signaling.js').Signaling | null} */ #invitation = null;
   /** Whether somebody wants to see the picture. */
   #wanted = false;
   #failures = 0;
@@ -94,6 +95,8 @@ export class Player extends EventTarget {
   }
 
   #connect() {
+    const invitation = this.#invitation;
+    this.#invitation = null;
     this.#leave();
     this.#attempt = new Attempt(this.#camera, {
       track: (stream) => this.#show(stream),
@@ -102,7 +105,7 @@ export class Player extends EventTarget {
       sampled: (sample, sinceFrame) => this.#measure(sample, sinceFrame),
       stream: (state) => this.#onStream(state),
       ended: (ending) => this.#onEnded(ending),
-    });
+    }, invitation);
     this.#become('connecting', 'Connecting…');
   }
 
@@ -110,6 +113,8 @@ export class Player extends EventTarget {
     clearTimeout(this.#retryTimer);
     this.#attempt?.close();
     this.#attempt = null;
+    this.#invitation?.close();
+    this.#invitation = null;
     this.sample = null;
     this.#video.srcObject = null;
   }
@@ -184,17 +189,18 @@ export class Player extends EventTarget {
       this.#leave();
       this.#become(ending.failed ? 'failed' : 'stopped', ending.text);
     } else {
-      this.#retry(ending.text, ending.invited);
+      this.#retry(ending.text, ending.invitation);
     }
   }
 
   /**
    * @param {string} why
-   * @param {boolean} [invited]
+   * @param {import('./signaling.js').Signaling | null} [invitation] the socket over which the server wants the page back
    */
-  #retry(why, invited = false) {
+  #retry(why, invitation = null) {
     this.#leave();
-    const wait = invited && this.#failures === 0 ? INVITED_WITHIN_MS * Math.random() : this.#backoff();
+    this.#invitation = invitation;
+    const wait = invitation && this.#failures === 0 ? INVITED_WITHIN_MS * Math.random() : this.#backoff();
     this.#failures += 1;
     this.#become('retrying', `${sentence(why)} Trying again…`);
     this.#retryTimer = window.setTimeout(() => this.#connect(), wait);

@@ -3,6 +3,8 @@
  * The WebSocket to the gateway: JSON messages in both directions, nothing of WebRTC.
  *
  * @typedef {{type: string, [field: string]: any}} Message
+ * @typedef {{opened: () => void, received: (message: Message) => void, closed: (why: string) => void}} SignalingHandler
+ *   `closed` is called once at most, and not after `close`.
  */
 
 /** How long the socket may take to open before the attempt counts as failed. */
@@ -15,30 +17,48 @@ export function signalingUrl() {
   return url.href;
 }
 
+/** Who rests hears nothing. @type {SignalingHandler} */
+const NOBODY = { opened() {}, received() {}, closed() {} };
+
 export class Signaling {
   /** @type {WebSocket} */ #socket;
+  /** @type {SignalingHandler} */ #handler;
   #timer = 0;
 
   /**
    * @param {string} url
-   * @param {{opened: () => void, received: (message: Message) => void, closed: (why: string) => void}} handler
-   *   `closed` is called once at most, and not after {@link close}.
+   * @param {SignalingHandler} handler
    */
   constructor(url, handler) {
+    this.#handler = handler;
     this.#socket = new WebSocket(url);
     this.#timer = window.setTimeout(() => this.#socket.close(), OPEN_TIMEOUT_MS);
     this.#socket.onopen = () => {
       clearTimeout(this.#timer);
-      handler.opened();
+      this.#handler.opened();
     };
     this.#socket.onmessage = (event) => {
       const message = parse(event.data);
-      if (message) handler.received(message);
+      if (message) this.#handler.received(message);
     };
     this.#socket.onclose = (event) => {
       clearTimeout(this.#timer);
-      handler.closed(event.reason || 'the connection to the server was lost');
+      this.#handler.closed(event.reason || 'the connection to the server was lost');
     };
+  }
+
+  /** The socket stays open, for somebody else to {@link take}. */
+  rest() {
+    this.#handler = NOBODY;
+  }
+
+  /**
+   * Serves somebody else from now on.
+   *
+   * @param {SignalingHandler} handler
+   */
+  take(handler) {
+    this.#handler = handler;
   }
 
   /** @param {Message} message */

@@ -19,6 +19,7 @@ mod pool;
 mod server;
 mod tables;
 mod viewer_leg;
+mod watching;
 
 use std::fmt;
 use std::sync::Arc;

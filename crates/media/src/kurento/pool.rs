@@ -6,12 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use apiary_wire::id::{CameraId, ViewerId};
-use apiary_wire::kurento::{MediaStats, MediaType, ObjectId, Operation, RpcErrorKind};
-use futures_util::StreamExt as _;
-use futures_util::stream;
+use apiary_wire::kurento::ObjectId;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, broadcast};
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -20,19 +18,11 @@ use super::connection::{Connection, ConnectionConfig};
 use super::events::ServerListener;
 use super::server::Server;
 use super::tables::{GoneViewer, Place, Shared, StreamLeg, Tables};
-use super::{KurentoConfig, ServerAddress};
+use super::{KurentoConfig, ServerAddress, watching};
 use crate::engine::{
     BitrateBounds, EVENT_QUEUE, EngineError, EngineEvent, EngineHealth, LegLoss, ViewerGoneReason,
 };
 
-/// How often the counters of streams are read; silence is noticed within this time after its two seconds.
-const COUNT_EVERY: Duration = Duration::from_millis(500);
-/// Counters asked for at once, so that other requests are not held up.
-const COUNTS_AT_ONCE: usize = 16;
-/// How often a server is asked for its load.
-const LOAD_EVERY: Duration = Duration::from_secs(5);
-/// Pause before a server's pipelines are looked through again, when that failed.
-const SWEEP_RETRY: Duration = Duration::from_secs(1);
 /// Longest that a server which left the pool is kept for its last releases.
 const LEAVE_WITHIN: Duration = Duration::from_secs(10);
 /// How often it is looked whether something is over that nobody tells of.
@@ -383,8 +373,9 @@ impl Pool {
         self.lose(server, moves, &ViewerGoneReason::Moved, cause);
     }
 
-    /// There is one more place for what is on servers that are drained.
-    fn move_idle_streams(&self) {
+    /// There is one more place for streams: those that wait for one, and those on servers that are drained.
+    pub(super) fn on_server_ready(&self) {
+        self.changed.notify_waiters();
         for server in self.all() {
             if server.is_draining() {
                 self.move_streams(&server, false);
@@ -454,7 +445,7 @@ impl Pool {
         });
         let (measured, of) = (Arc::clone(server), server.stop.clone());
         self.spawn(async move {
-            of.run_until_cancelled(keep_asking_for_load(&measured))
+            of.run_until_cancelled(watching::keep_asking_for_load(&measured))
                 .await;
         });
         let (pool, counted, of) = (
@@ -463,7 +454,8 @@ impl Pool {
             server.stop.clone(),
         );
         self.spawn(async move {
-            of.run_until_cancelled(keep_counting(pool, counted)).await;
+            of.run_until_cancelled(watching::keep_counting(pool, counted))
+                .await;
         });
     }
 
@@ -496,7 +488,7 @@ impl Pool {
     pub(super) fn sweep_soon(&self, server: Arc<Server>, connection: u64) {
         let (pool, stop) = (Weak::clone(&self.this), server.stop.clone());
         self.spawn(async move {
-            stop.run_until_cancelled(sweep(pool, server, connection))
+            stop.run_until_cancelled(watching::sweep(pool, server, connection))
                 .await;
         });
     }
@@ -526,83 +518,5 @@ impl Pool {
 async fn all_released(servers: &[Arc<Server>]) {
     while servers.iter().any(|server| server.has_releases()) {
         sleep(POLL).await;
-    }
-}
-
-/// Looks a server's pipelines through until it says what it has, or the connection is another.
-async fn sweep(pool: Weak<Pool>, server: Arc<Server>, connection: u64) {
-    while let Some(pool) = pool.upgrade() {
-        let prefix = &pool.config.pipeline_prefix;
-        let wanted = |id: &ObjectId| pool.tables.lock().has_pipeline(id);
-        let swept = server.sweep(prefix, wanted).await;
-        if !server.is_still(connection) {
-            return; // the next connection has its own
-        }
-        match swept {
-            Ok(there) => {
-                let cause = LegLoss::Server(server.name().to_owned());
-                let vanished =
-                    |_: &Tables, _: CameraId, leg: &StreamLeg| !there.contains(&leg.leg.pipeline);
-                pool.lose(&server, vanished, &ViewerGoneReason::ServerLost, cause);
-                if server.transition_to_ready(connection) {
-                    pool.changed.notify_waiters();
-                    pool.move_idle_streams();
-                    server.ask_for_load().await;
-                }
-                return;
-            }
-            Err(error) => {
-                tracing::warn!(server = server.name(), %error, "a media server does not say what it has; trying on");
-                server.on_sweep_failed(error.to_string());
-            }
-        }
-        drop(pool);
-        sleep(SWEEP_RETRY).await;
-    }
-}
-
-async fn keep_asking_for_load(server: &Server) {
-    let mut ticks = interval(LOAD_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        if server.is_up() {
-            server.ask_for_load().await;
-        }
-    }
-}
-
-/// Reads the counters of a server's streams, and lets go of viewers that are gone.
-async fn keep_counting(pool: Weak<Pool>, server: Arc<Server>) {
-    let mut ticks = interval(COUNT_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let Some(pool) = pool.upgrade() else { return };
-        pool.expire_viewers();
-        let endpoints: Vec<(CameraId, ObjectId)> = {
-            let tables = pool.tables.lock();
-            let cameras = tables.cameras_on(&server).into_iter();
-            cameras
-                .filter_map(|camera| Some((camera, tables.leg(camera)?.0.leg.endpoint.clone())))
-                .collect()
-        };
-        let counts = endpoints.into_iter().map(|(camera, endpoint)| {
-            let (pool, server) = (&pool, &server);
-            async move {
-                let operation = Operation::GetStats(MediaType::Video);
-                match server.client.invoke(&endpoint, operation).await {
-                    Ok(reply) => pool.on_counters(camera, &endpoint, MediaStats::of(&reply)),
-                    Err(error) if error.kind() == Some(RpcErrorKind::UnknownObject) => {
-                        pool.on_endpoint_vanished(server, &endpoint);
-                    }
-                    Err(_) => {} // noticed by the connection, if it is more than this once
-                }
-            }
-        });
-        stream::iter(counts)
-            .buffer_unordered(COUNTS_AT_ONCE)
-            .collect::<()>()
-            .await;
     }
 }
