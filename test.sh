@@ -34,9 +34,14 @@ stage() {
   printf '\n== %s ==\n' "$*"
 }
 
-# is_there COMMAND: in the PATH, or where Debian keeps servers.
+# is_there COMMAND: in the PATH, or where Debian keeps servers; those of PostgreSQL in a directory for each version.
 is_there() {
-  command -v "$1" >/dev/null || [[ -x "/usr/sbin/$1" ]]
+  local place
+  command -v "$1" >/dev/null && return
+  for place in /usr/sbin /usr/lib/postgresql/*/bin; do
+    [[ -x "$place/$1" ]] && return
+  done
+  return 1
 }
 
 # as_root COMMAND...: runs it, where that can be done without asking anybody.
@@ -54,7 +59,7 @@ may_install() {
 }
 
 # Each command that is needed, and the package that has it.
-needed=(cc:gcc c++:g++ mosquitto:mosquitto openssl:openssl shellcheck:shellcheck node:nodejs npm:npm)
+needed=(cc:gcc c++:g++ mosquitto:mosquitto initdb:postgresql openssl:openssl shellcheck:shellcheck node:nodejs npm:npm)
 if ! $fast; then
   needed+=(chromium:chromium chromedriver:chromium-driver)
 fi

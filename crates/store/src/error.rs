@@ -1,6 +1,12 @@
 //! Why the database cannot be used, and what to do about it.
 
+use std::fmt;
 use std::path::PathBuf;
+
+use sqlx::error::DatabaseError as _;
+use sqlx::sqlite::SqliteError;
+
+use crate::postgres::{self, PostgresTarget, ServerProblem};
 
 /// A database that cannot be opened, read or written.
 #[derive(Debug, thiserror::Error)]
@@ -16,24 +22,35 @@ pub enum StoreError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The database on a server cannot be used.
+    #[error("the database {server} {problem}")]
+    Server {
+        /// Its URL without the password.
+        server: String,
+        /// What is wrong with it and what to do.
+        problem: ServerProblem,
+        /// What the system or PostgreSQL said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// Another process has it.
     #[error(
-        "the database {} is in use by another running apiary; stop that one, or give this one its own data.dir",
-        path.display()
+        "the database {place} is in use by another running apiary; stop that one, or give this one its own {}",
+        place.setting()
     )]
     InUse {
-        /// The file.
-        path: PathBuf,
+        /// Which one.
+        place: Place,
     },
     /// A later version of the program has written it.
     #[error(
-        "the database {} was written by a newer version of apiary (its schema is {found}, this version knows up to \
-         {known}); install that version again, or restore the backup made before it ran, or give this one an empty data.dir",
-        path.display()
+        "the database {place} was written by a newer version of apiary (its schema is {found}, this version knows up to \
+         {known}); install that version again, or restore the backup made before it ran, or give this one an empty {}",
+        place.setting()
     )]
     Newer {
-        /// The file.
-        path: PathBuf,
+        /// Which one.
+        place: Place,
         /// Its schema version.
         found: i64,
         /// Our schema version.
@@ -63,6 +80,34 @@ pub enum StoreError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+/// Where a database is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In a file.
+    File(PathBuf),
+    /// On a server; the URL without the password.
+    Server(String),
+}
+
+impl Place {
+    /// What gives the program another one.
+    fn setting(&self) -> &'static str {
+        match self {
+            Self::File(_) => "data.dir",
+            Self::Server(_) => "database (database.url)",
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Server(server) => f.write_str(server),
+        }
+    }
 }
 
 /// What is wrong with a database file.
@@ -111,7 +156,12 @@ mod code {
 
 /// The primary result code, if SQLite gave one: the low byte of the extended code.
 fn sqlite_code(error: &sqlx::Error) -> Option<i32> {
-    let code: i32 = error.as_database_error()?.code()?.parse().ok()?;
+    let error = error.as_database_error()?;
+    let code: i32 = error
+        .try_downcast_ref::<SqliteError>()?
+        .code()?
+        .parse()
+        .ok()?;
     Some(code & 0xff)
 }
 
@@ -132,26 +182,41 @@ impl StoreError {
     #[must_use]
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Query { source, .. } => match sqlite_code(source) {
-                Some(found) => matches!(
-                    found,
-                    code::BUSY
-                        | code::LOCKED
-                        | code::READONLY
-                        | code::IOERR
-                        | code::FULL
-                        | code::CANTOPEN
-                ),
-                None => matches!(
-                    source,
-                    sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed
-                ),
-            },
-            Self::File { .. } | Self::InUse { .. } | Self::Newer { .. } | Self::BadRow { .. } => {
-                false
-            }
+            Self::Query { source, .. } => is_passing(source),
+            Self::File { .. }
+            | Self::Server { .. }
+            | Self::InUse { .. }
+            | Self::Newer { .. }
+            | Self::BadRow { .. } => false,
         }
     }
+
+    pub(crate) fn server(target: &PostgresTarget, source: sqlx::Error) -> Self {
+        Self::Server {
+            server: target.to_string(),
+            problem: ServerProblem::of(&source),
+            source: source.into(),
+        }
+    }
+}
+
+fn is_passing(error: &sqlx::Error) -> bool {
+    if let Some(found) = sqlite_code(error) {
+        return matches!(
+            found,
+            code::BUSY | code::LOCKED | code::READONLY | code::IOERR | code::FULL | code::CANTOPEN
+        );
+    }
+    if let Some(found) = postgres::sqlstate(error) {
+        return postgres::is_passing(found);
+    }
+    matches!(
+        error,
+        sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::WorkerCrashed
+    )
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! What outlives the process: sessions of streams and viewers, and the cameras that are known.
 //!
-//! [`Store`] is the interface, [`SqliteStore`] the embedded database behind it; [`StoreWriter`] is the queue through
-//! which everything that must not wait writes. Rules about streams or cameras do not belong here.
+//! [`Store`] is the interface; behind it are [`SqliteStore`], the embedded database, and [`PostgresStore`], one on a server.
+//! [`StoreWriter`] is the queue through which everything that must not wait writes. Rules about streams or cameras do not belong here.
 
 #![forbid(unsafe_code)]
 
+mod columns;
 mod error;
+mod postgres;
 mod rows;
 mod sqlite;
 mod writer;
@@ -15,7 +17,10 @@ use jiff::Timestamp;
 
 use apiary_wire::id::CameraId;
 
-pub use error::{FileProblem, StoreError};
+pub use error::{FileProblem, Place, StoreError};
+pub use postgres::{
+    Limits, PostgresStore, PostgresTarget, ServerFacts, ServerProblem, TargetError,
+};
 pub use rows::{
     CameraRow, ConnectionState, InterruptedSession, SessionStatus, StreamSession, ViewerSession,
     Write,

@@ -15,7 +15,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
 use crate::Store;
-use crate::error::{FileProblem, StoreError};
+use crate::error::{FileProblem, Place, StoreError};
 use crate::rows::{CameraRow, InterruptedSession, StreamSession, ViewerSession, Write};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations/sqlite");
@@ -77,7 +77,7 @@ fn lock(path: &Path) -> Result<File, StoreError> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::InUse {
-            path: path.to_owned(),
+            place: Place::File(path.to_owned()),
         }),
         Err(TryLockError::Error(source)) => Err(file_error(path, FileProblem::CannotOpen, source)),
     }
@@ -96,7 +96,7 @@ fn migration_error(path: &Path, known: i64, error: MigrateError) -> StoreError {
         && found > known
     {
         return StoreError::Newer {
-            path: path.to_owned(),
+            place: Place::File(path.to_owned()),
             found,
             known,
         };

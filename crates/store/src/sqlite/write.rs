@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use sqlx::{SqliteConnection, SqlitePool};
 
-use super::read;
+use crate::columns;
 use crate::error::StoreError;
 use crate::rows::{
     CameraRow, InterruptedSession, SessionStatus, StreamSession, ViewerSession, Write,
@@ -137,5 +137,5 @@ pub(super) async fn interrupt_open_sessions(
         .await
         .map_err(failed)?;
     transaction.commit().await.map_err(failed)?;
-    open.iter().map(read::interrupted_session).collect()
+    open.iter().map(columns::interrupted_session).collect()
 }

@@ -1,0 +1,146 @@
+//! The way from a row to a typed value, the same for all databases: each column is read as text.
+
+use std::error::Error;
+use std::str::FromStr;
+
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+use sqlx::sqlite::SqliteRow;
+
+use crate::error::StoreError;
+use crate::rows::{CameraRow, InterruptedSession, StreamSession, ViewerSession};
+
+/// How much of a value that is not understood an error repeats.
+const SHOWN_CHARS: usize = 60;
+
+/// A row of which each column can be read as text.
+pub(crate) trait TextRow {
+    fn text(&self, column: &str) -> Result<Option<String>, sqlx::Error>;
+}
+
+impl TextRow for SqliteRow {
+    fn text(&self, column: &str) -> Result<Option<String>, sqlx::Error> {
+        self.try_get(column)
+    }
+}
+
+impl TextRow for PgRow {
+    fn text(&self, column: &str) -> Result<Option<String>, sqlx::Error> {
+        self.try_get(column)
+    }
+}
+
+/// A row of one table, read by column.
+struct Columns<'a, R> {
+    table: &'static str,
+    row: &'a R,
+}
+
+impl<R: TextRow> Columns<'_, R> {
+    fn optional_text(&self, column: &'static str) -> Result<Option<String>, StoreError> {
+        self.row.text(column).map_err(|source| StoreError::Query {
+            operation: "read a column",
+            source,
+        })
+    }
+
+    fn optional<T>(&self, column: &'static str) -> Result<Option<T>, StoreError>
+    where
+        T: FromStr,
+        T::Err: Error + Send + Sync + 'static,
+    {
+        self.optional_text(column)?
+            .map(|text| self.parse(column, &text))
+            .transpose()
+    }
+
+    fn required<T>(&self, column: &'static str) -> Result<T, StoreError>
+    where
+        T: FromStr,
+        T::Err: Error + Send + Sync + 'static,
+    {
+        let text = self.optional_text(column)?.unwrap_or_default();
+        self.parse(column, &text)
+    }
+
+    fn parse<T>(&self, column: &'static str, text: &str) -> Result<T, StoreError>
+    where
+        T: FromStr,
+        T::Err: Error + Send + Sync + 'static,
+    {
+        text.parse().map_err(|source| StoreError::BadRow {
+            table: self.table,
+            column,
+            found: text.chars().take(SHOWN_CHARS).collect(),
+            source: Box::new(source),
+        })
+    }
+}
+
+pub(crate) fn camera<R: TextRow>(row: &R) -> Result<CameraRow, StoreError> {
+    let columns = Columns {
+        table: "cameras",
+        row,
+    };
+    Ok(CameraRow {
+        camera: columns.required("camera_id")?,
+        name: columns.optional_text("name")?,
+        ip_address: columns.optional_text("ip_address")?,
+        firmware_version: columns.optional_text("firmware_version")?,
+        hardware: columns.optional_text("hardware")?,
+        serial_number: columns.optional_text("serial_number")?,
+        status: columns.optional_text("status")?,
+        connection: columns.required("connection_status")?,
+        last_seen: columns.optional("last_seen")?,
+        created_at: columns.required("created_at")?,
+        updated_at: columns.required("updated_at")?,
+    })
+}
+
+pub(crate) fn stream_session<R: TextRow>(row: &R) -> Result<StreamSession, StoreError> {
+    let columns = Columns {
+        table: "stream_sessions",
+        row,
+    };
+    Ok(StreamSession {
+        session_id: columns.required("session_id")?,
+        camera: columns.required("camera_id")?,
+        stream: columns.required("stream_id")?,
+        pipeline_id: columns.optional_text("pipeline_id")?,
+        rtp_endpoint_id: columns.optional_text("rtp_endpoint_id")?,
+        webrtc_endpoint_id: columns.optional_text("webrtc_endpoint_id")?,
+        status: columns.required("status")?,
+        created_at: columns.required("created_at")?,
+        updated_at: columns.required("updated_at")?,
+        ended_at: columns.optional("ended_at")?,
+        error_message: columns.optional_text("error_message")?,
+    })
+}
+
+pub(crate) fn viewer_session<R: TextRow>(row: &R) -> Result<ViewerSession, StoreError> {
+    let columns = Columns {
+        table: "viewer_sessions",
+        row,
+    };
+    Ok(ViewerSession {
+        viewer: columns.required("viewer_id")?,
+        session_id: columns.required("stream_session_id")?,
+        webrtc_endpoint_id: columns.optional_text("webrtc_endpoint_id")?,
+        user_agent: columns.optional_text("user_agent")?,
+        ip_address: columns.optional_text("ip_address")?,
+        connected_at: columns.required("connected_at")?,
+        disconnected_at: columns.optional("disconnected_at")?,
+    })
+}
+
+pub(crate) fn interrupted_session<R: TextRow>(row: &R) -> Result<InterruptedSession, StoreError> {
+    let columns = Columns {
+        table: "stream_sessions",
+        row,
+    };
+    Ok(InterruptedSession {
+        session_id: columns.required("session_id")?,
+        camera: columns.required("camera_id")?,
+        stream: columns.required("stream_id")?,
+    })
+}

@@ -1,0 +1,321 @@
+//! What every [`Store`] does, whatever database is behind it. A database takes part by being a [`Home`] and calling
+//! [`suite!`].
+
+use std::time::Duration;
+
+use apiary_store::{
+    CameraRow, ConnectionState, SessionStatus, Store, StoreError, StreamSession, ViewerSession,
+    Write,
+};
+use apiary_wire::id::{CameraId, StreamId, ViewerId};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+/// One test's database.
+#[allow(async_fn_in_trait, reason = "only these tests use it")]
+pub(crate) trait Home {
+    type Store: Store + std::fmt::Debug;
+
+    /// Opens it, making it where it is missing.
+    async fn open(&self) -> Result<Self::Store, StoreError>;
+
+    /// Runs a statement past the store.
+    async fn change(&self, sql: &'static str);
+}
+
+/// No test takes longer.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(100);
+
+/// Makes a test of each case, with a fresh home for each.
+macro_rules! suite {
+    ($home:expr) => {
+        suite::suite!($home;
+            rows_come_back_after_reopening
+            sessions_left_open_are_interrupted_once
+            a_failing_row_takes_its_whole_transaction_back
+            sql_metacharacters_are_only_text
+            a_row_that_cannot_be_understood_is_named
+            times_sort_with_and_without_fractions
+            a_second_process_is_refused_until_the_first_is_gone
+            long_texts_come_back_or_are_refused_alone
+            a_row_twice_is_one_row
+        );
+    };
+    ($home:expr; $($case:ident)*) => {
+        $(
+            #[tokio::test]
+            async fn $case() {
+                let case = async { suite::$case($home.await).await };
+                tokio::time::timeout(suite::DEADLINE, case).await.expect("in time");
+            }
+        )*
+    };
+}
+pub(crate) use suite;
+
+pub(crate) fn at(second: i64) -> Timestamp {
+    Timestamp::new(1_700_000_000 + second, 0).unwrap()
+}
+
+pub(crate) fn camera(number: u8) -> CameraId {
+    CameraId::from_bytes([number; 16])
+}
+
+pub(crate) fn stream_session(number: u8) -> StreamSession {
+    let (camera, stream) = (camera(number), StreamId(Uuid::from_bytes([number; 16])));
+    StreamSession {
+        session_id: format!("stream-{}-{}", camera.short(), stream.short()),
+        camera,
+        stream,
+        pipeline_id: Some("pipeline".to_owned()),
+        rtp_endpoint_id: Some("rtp".to_owned()),
+        webrtc_endpoint_id: None,
+        status: SessionStatus::Starting,
+        created_at: at(i64::from(number)),
+        updated_at: at(i64::from(number)),
+        ended_at: None,
+        error_message: None,
+    }
+}
+
+pub(crate) fn viewer_session(number: u8, session_id: &str) -> ViewerSession {
+    ViewerSession {
+        viewer: ViewerId(Uuid::from_bytes([number; 16])),
+        session_id: session_id.to_owned(),
+        webrtc_endpoint_id: Some("webrtc".to_owned()),
+        user_agent: Some("Mozilla/5.0".to_owned()),
+        ip_address: Some("192.0.2.7".to_owned()),
+        connected_at: at(i64::from(number)),
+        disconnected_at: None,
+    }
+}
+
+pub(crate) fn camera_row(number: u8) -> CameraRow {
+    CameraRow {
+        camera: camera(number),
+        name: Some("Porch".to_owned()),
+        ip_address: Some("192.168.1.20".to_owned()),
+        firmware_version: Some("V2_0_00_126".to_owned()),
+        hardware: Some("VBC01".to_owned()),
+        serial_number: None,
+        status: None,
+        connection: ConnectionState::Connected,
+        last_seen: Some(at(7)),
+        created_at: at(1),
+        updated_at: at(7),
+    }
+}
+
+pub(crate) async fn rows_come_back_after_reopening(home: impl Home) {
+    let store = home.open().await.unwrap();
+    let mut session = stream_session(1);
+    let mut viewer = viewer_session(9, &session.session_id);
+    let mut row = camera_row(1);
+    store
+        .apply(&[
+            Write::StreamSession(session.clone()),
+            Write::ViewerSession(viewer.clone()),
+            Write::Camera(row.clone()),
+        ])
+        .await
+        .unwrap();
+    session.stream = StreamId(Uuid::from_bytes([77; 16]));
+    session.status = SessionStatus::Error;
+    session.error_message = Some("no RTP".to_owned());
+    session.ended_at = Some(at(100));
+    session.updated_at = at(100);
+    viewer.disconnected_at = Some(at(100));
+    row.connection = ConnectionState::Disconnected;
+    row.name = None;
+    store
+        .apply(&[
+            Write::StreamSession(session.clone()),
+            Write::ViewerSession(viewer.clone()),
+            Write::Camera(row.clone()),
+            Write::StreamSession(stream_session(2)),
+        ])
+        .await
+        .unwrap();
+    store.close().await;
+    drop(store);
+
+    let store = home.open().await.unwrap();
+    assert_eq!(
+        store.stream_sessions(None, 10).await.unwrap(),
+        [stream_session(2), session.clone()],
+        "newest first"
+    );
+    assert_eq!(
+        store.stream_sessions(Some(camera(1)), 10).await.unwrap(),
+        [session.clone()]
+    );
+    assert_eq!(store.stream_sessions(None, 1).await.unwrap().len(), 1);
+    assert_eq!(
+        store.viewer_sessions(&session.session_id).await.unwrap(),
+        [viewer]
+    );
+    assert_eq!(store.cameras().await.unwrap(), [row]);
+}
+
+pub(crate) async fn sessions_left_open_are_interrupted_once(home: impl Home) {
+    let store = home.open().await.unwrap();
+    let open = stream_session(1);
+    let mut ended = stream_session(2);
+    ended.status = SessionStatus::Stopped;
+    ended.ended_at = Some(at(50));
+    let viewer = viewer_session(9, &open.session_id);
+    store
+        .apply(&[
+            Write::StreamSession(open.clone()),
+            Write::StreamSession(ended.clone()),
+            Write::ViewerSession(viewer),
+        ])
+        .await
+        .unwrap();
+    drop(store); // no close: a crash
+    let store = home.open().await.unwrap();
+    let interrupted = store.interrupt_open_sessions(at(500)).await.unwrap();
+    assert_eq!(interrupted.len(), 1);
+    assert_eq!(
+        (interrupted[0].camera, interrupted[0].stream),
+        (open.camera, open.stream)
+    );
+    let sessions = store.stream_sessions(None, 10).await.unwrap();
+    assert_eq!(sessions[0], ended);
+    assert_eq!(sessions[1].status, SessionStatus::Interrupted);
+    assert_eq!(sessions[1].ended_at, Some(at(500)));
+    let viewers = store.viewer_sessions(&open.session_id).await.unwrap();
+    assert_eq!(viewers[0].disconnected_at, Some(at(500)));
+    assert_eq!(
+        store.interrupt_open_sessions(at(600)).await.unwrap(),
+        [],
+        "only once"
+    );
+}
+
+pub(crate) async fn a_failing_row_takes_its_whole_transaction_back(home: impl Home) {
+    let store = home.open().await.unwrap();
+    home.change("DROP TABLE cameras").await;
+    let error = store
+        .apply(&[
+            Write::StreamSession(stream_session(1)),
+            Write::Camera(camera_row(1)),
+        ])
+        .await
+        .unwrap_err();
+    assert!(!error.is_passing(), "{error}");
+    assert_eq!(store.stream_sessions(None, 10).await.unwrap(), []);
+}
+
+pub(crate) async fn sql_metacharacters_are_only_text(home: impl Home) {
+    let store = home.open().await.unwrap();
+    let nasty = "'; DROP TABLE cameras; -- \" ? ?1 $1 :x %_ \\ \\' E'\\x27' \u{1f41d} \r\n";
+    let mut row = camera_row(1);
+    row.name = Some(nasty.to_owned());
+    row.firmware_version = Some(nasty.to_owned());
+    let mut session = stream_session(1);
+    session.session_id = nasty.to_owned();
+    session.error_message = Some(nasty.to_owned());
+    let mut viewer = viewer_session(1, nasty);
+    viewer.user_agent = Some(nasty.to_owned());
+    store
+        .apply(&[
+            Write::Camera(row.clone()),
+            Write::StreamSession(session.clone()),
+            Write::ViewerSession(viewer.clone()),
+        ])
+        .await
+        .unwrap();
+    assert_eq!(store.cameras().await.unwrap(), [row]);
+    assert_eq!(store.stream_sessions(None, 10).await.unwrap(), [session]);
+    assert_eq!(store.viewer_sessions(nasty).await.unwrap(), [viewer]);
+    assert_eq!(store.viewer_sessions("' OR 1=1 --").await.unwrap(), []);
+}
+
+pub(crate) async fn a_row_that_cannot_be_understood_is_named(home: impl Home) {
+    let store = home.open().await.unwrap();
+    store.apply(&[Write::Camera(camera_row(1))]).await.unwrap();
+    home.change("UPDATE cameras SET connection_status = 'perhaps'")
+        .await;
+    let error = store.cameras().await.unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("cameras.connection_status holds \"perhaps\""),
+        "{error}"
+    );
+}
+
+pub(crate) async fn times_sort_with_and_without_fractions(home: impl Home) {
+    let store = home.open().await.unwrap();
+    let mut early = stream_session(1);
+    early.created_at = Timestamp::new(1_700_000_000, 0).unwrap();
+    let mut late = stream_session(2);
+    late.created_at = Timestamp::new(1_700_000_000, 1_000).unwrap();
+    store
+        .apply(&[
+            Write::StreamSession(late.clone()),
+            Write::StreamSession(early.clone()),
+        ])
+        .await
+        .unwrap();
+    assert_eq!(store.stream_sessions(None, 2).await.unwrap(), [late, early]);
+}
+
+pub(crate) async fn a_second_process_is_refused_until_the_first_is_gone(home: impl Home) {
+    let first = home.open().await.unwrap();
+    let error = home.open().await.unwrap_err();
+    assert!(matches!(error, StoreError::InUse { .. }), "{error:?}");
+    assert!(error.to_string().contains("its own"), "{error}");
+    drop(first);
+    home.open().await.unwrap();
+}
+
+pub(crate) async fn long_texts_come_back_or_are_refused_alone(home: impl Home) {
+    let store = home.open().await.unwrap();
+    let mut row = camera_row(1);
+    row.name = Some("a long name ".repeat(100_000));
+    store.apply(&[Write::Camera(row.clone())]).await.unwrap();
+    assert_eq!(store.cameras().await.unwrap(), [row]);
+
+    // A key, which a database may keep shorter: digits that do not repeat, so that no compression helps.
+    let mut number = 1_u64;
+    let digits = std::iter::repeat_with(|| {
+        number = number
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        format!("{number:x}")
+    });
+    let mut session = stream_session(1);
+    session.session_id = digits.take(5_000).collect();
+    match store.apply(&[Write::StreamSession(session.clone())]).await {
+        Ok(()) => assert_eq!(store.stream_sessions(None, 1).await.unwrap(), [session]),
+        Err(error) => assert!(!error.is_passing(), "{error:?}"),
+    }
+    store
+        .apply(&[Write::StreamSession(stream_session(2))])
+        .await
+        .unwrap();
+}
+
+pub(crate) async fn a_row_twice_is_one_row(home: impl Home) {
+    let store = home.open().await.unwrap();
+    let session = stream_session(1);
+    let viewer = viewer_session(1, &session.session_id);
+    let writes = [
+        Write::StreamSession(session.clone()),
+        Write::ViewerSession(viewer.clone()),
+        Write::Camera(camera_row(1)),
+    ];
+    store
+        .apply(&[writes.clone(), writes.clone()].concat())
+        .await
+        .unwrap();
+    store.apply(&writes).await.unwrap();
+    assert_eq!(
+        store.viewer_sessions(&session.session_id).await.unwrap(),
+        [viewer]
+    );
+    assert_eq!(store.stream_sessions(None, 9).await.unwrap(), [session]);
+    assert_eq!(store.cameras().await.unwrap(), [camera_row(1)]);
+}
