@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use apiary_store::{SqliteStore, Store, StoreError, StoreWriter};
+use apiary_store::{PostgresStore, SqliteStore, Store, StoreError, StoreWriter};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -25,7 +25,7 @@ use crate::supervisor::{Supervisor, SupervisorParts};
 pub const DATABASE: &str = "apiary.db";
 /// Time for the last rows to be written.
 const WRITER_PATIENCE: Duration = Duration::from_millis(500);
-/// Time for the MQTT client, the broker and the engine to end, each.
+/// Time for the MQTT client, the broker, the engine and the database to end, each.
 const PART_PATIENCE: Duration = Duration::from_millis(700);
 
 /// Where the program listens once it runs.
@@ -102,10 +102,10 @@ pub async fn run(
     ready: oneshot::Sender<Ready>,
 ) -> Result<(), AppError> {
     let listeners = Listeners::bind(&config).await?;
-    let store = Arc::new(SqliteStore::open(&database(&config)).await?);
+    let store = open_store(&config).await?;
     let mut app = App {
         config: Arc::new(config),
-        store: Arc::clone(&store) as Arc<dyn Store>,
+        store: Arc::clone(&store),
         shutdown: controls.shutdown,
         reloads: controls.reloads,
     };
@@ -113,11 +113,20 @@ pub async fn run(
         Ok(engine) => app.with_engine(engine, listeners, ready).await,
         Err(error) => Err(error.into()),
     };
-    store.close().await;
+    in_time("the database", store.close()).await;
     ended
 }
 
-/// The database file of a configuration.
+/// The database that the configuration names: on a server, or in a file.
+async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StoreError> {
+    if let Some(target) = &config.database.target {
+        let store = PostgresStore::open(target, config.database.pool_size).await?;
+        return Ok(Arc::new(store));
+    }
+    Ok(Arc::new(SqliteStore::open(&database(config)).await?))
+}
+
+/// The database file of a configuration that names no server.
 pub fn database(config: &Config) -> PathBuf {
     config.data.dir.join(DATABASE)
 }

@@ -14,6 +14,8 @@ mod runtime;
 mod serve;
 mod simulate;
 
+pub(crate) use output::with_causes;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};

@@ -216,6 +216,54 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "mqtt.password",
         "mqtt.username is missing",
     ),
+    ("[database]\nurl = ''", "database.url", "empty"),
+    ("[database]\nurl = 5", "database.url", "quotes"),
+    (
+        "[database]\nurl = 'hive'",
+        "database.url",
+        "postgres://USER",
+    ),
+    (
+        "[database]\nurl = 'mysql://bee@h/hive'",
+        "database.url",
+        "postgres://",
+    ),
+    (
+        "[database]\nurl = 'postgres://bee@h'",
+        "database.url",
+        "names no database",
+    ),
+    (
+        "[database]\nurl = 'postgres://h/hive'",
+        "database.url",
+        "names no user",
+    ),
+    (
+        "[database]\nurl = 'postgres://bee@/hive'",
+        "database.url",
+        "names no host",
+    ),
+    (
+        "[database]\nurl = 'postgres://bee@h:0/hive'",
+        "database.url",
+        "65535",
+    ),
+    (
+        "[database]\nurl = 'postgres://bee@h/hive?sslmode=on'",
+        "database.url",
+        "verify-full",
+    ),
+    (
+        "[database]\nurl = 'postgres://bee@h/hive?sslrootcert=/nowhere'",
+        "database.url",
+        "no such file",
+    ),
+    ("[database]\npool_size = 0", "database.pool_size", "1 to 64"),
+    (
+        "[database]\npool_size = 65",
+        "database.pool_size",
+        "1 to 64",
+    ),
     ("[mqtt]\nclient_id = 'a/b'", "mqtt.client_id", "letters"),
     ("[mqtt]\nclient_id = '#'", "mqtt.client_id", "letters"),
     (
@@ -816,13 +864,27 @@ fn a_bad_line_of_the_env_file_is_named() {
 
 #[test]
 fn h09_a_refused_password_is_not_printed() {
-    let errors = errors("[mqtt]\npassword = 'hunter2'");
-    assert!(
-        !format!("{errors} {errors:?}").contains("hunter2"),
-        "{errors}"
-    );
-    assert!(
-        errors.to_string().contains("mqtt.password = ***"),
-        "{errors}"
-    );
+    for (toml, shown) in [
+        ("[mqtt]\npassword = 'hunter2'", "mqtt.password = ***"),
+        (
+            "[database]\nurl = 'postgres://bee:hunter2/@h/hive'",
+            "database.url = ***",
+        ),
+        (
+            "[database]\nurl = 'postgres://bee:hunter2@h:x/hive'",
+            "database.url = ***",
+        ),
+        (
+            "[database]\nurl = 'postgres://bee@h/hive?hunter2'",
+            "database.url = ***",
+        ),
+    ] {
+        let errors = errors(toml);
+        let text = errors.to_string();
+        assert!(
+            !format!("{errors} {errors:?}").contains("hunter2"),
+            "{errors}"
+        );
+        assert!(text.contains(shown), "{errors}");
+    }
 }

@@ -157,6 +157,7 @@ fn every_key_has_a_variable() {
                 "mqtt.listen_tls" => "127.0.0.1:8883",
                 "mqtt.server_name" => "name",
                 "mqtt.username" | "mqtt.password" => "secret",
+                "database.url" => "postgres://bee@localhost/hive",
                 "mqtt.ca" | "mqtt.cert" | "mqtt.key" | "kurento.ca" => "/nowhere",
                 "kurento.drain" => "ws://127.0.0.1:8888/kurento",
                 "kurento.advertised" => "127.0.0.1=192.168.1.10",

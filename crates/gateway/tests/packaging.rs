@@ -215,6 +215,41 @@ fn the_settings_are_taken() {
     assert!(ports.contains(&Yaml::from_str("--min-port=49152")));
 }
 
+/// PostgreSQL is used where its URL is given, and the one of the example is what the service is made with.
+#[test]
+fn a_database_is_used_where_one_is_named() {
+    let settings_with =
+        |url: &'static str| settings("apiary", &BTreeMap::from([("DATABASE_URL", url)]));
+    let url_of = |settings: Vec<(String, String)>| {
+        let found = settings
+            .into_iter()
+            .find(|(key, _)| key == "APIARY_DATABASE_URL");
+        found.unwrap().1
+    };
+    assert_eq!(url_of(settings_with("")), "");
+    let url = "postgres://apiary:PASSWORD@127.0.0.1:5432/apiary";
+    assert!(read("env.example").contains(url));
+    let given = url_of(settings_with(url));
+    let config =
+        Config::load(None, &environment(None, &[("APIARY_DATABASE_URL", &given)])).unwrap();
+    let target = config.database.target.unwrap().to_string();
+    let service = service("postgresql");
+    let made = |key: &str| service["environment"][key].as_str().unwrap();
+    assert_eq!(
+        target,
+        format!(
+            "postgres://{}@{}/{}",
+            made("POSTGRES_USER"),
+            service["ports"][0]
+                .as_str()
+                .unwrap()
+                .strip_suffix(":5432")
+                .unwrap(),
+            made("POSTGRES_DB")
+        )
+    );
+}
+
 /// The image runs what the rest assumes: that user, that directory.
 #[test]
 fn the_image_is_for_an_ordinary_user() {

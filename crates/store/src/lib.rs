@@ -7,6 +7,7 @@
 
 mod columns;
 mod error;
+mod migrations;
 mod postgres;
 mod rows;
 mod sqlite;

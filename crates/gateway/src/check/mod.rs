@@ -4,6 +4,7 @@
 //! Each examination adds findings to the [`Report`]; what a value may be belongs to `config`, not here.
 
 mod broker;
+mod database;
 mod kurento;
 mod network;
 mod ports;
@@ -133,6 +134,10 @@ async fn examine_parts(config: &Config, report: &mut Report) {
         Engine::Kurento => kurento::examine(config, report).await,
     }
     broker::examine(config, report).await;
-    storage::examine(&config.data.dir, report);
+    match &config.database.target {
+        Some(target) => database::examine(target, report).await,
+        // Nothing else is kept there.
+        None => storage::examine(&config.data.dir, report),
+    }
     network::examine(config, report);
 }

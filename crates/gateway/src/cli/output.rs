@@ -19,7 +19,7 @@ fn write_line(out: &mut dyn Write, line: impl Display) {
 }
 
 /// An error with its causes, each after a colon.
-pub(super) fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -103,6 +103,8 @@ pub const KEYS: &[Key] = &[
     key("stream.replay_timeout_s", "6"),
     key("stream.replay_backoff_max_s", "30"),
     key("camera.keepalive_timeout_s", "30"),
+    secret("database.url"),
+    key("database.pool_size", "4"),
     key("data.dir", "\"apiary-data\""),
     key("log.level", "\"info\""),
     key("log.format", "\"human\""),

@@ -11,9 +11,9 @@ use super::error::ConfigErrors;
 use super::reader::Reader;
 use super::values::{self, BrokerTarget, IpNetwork, integer, seconds};
 use super::{
-    Config, Credentials, DataConfig, EmbeddedBrokerConfig, Engine, HttpConfig, IngestConfig,
-    LogConfig, LogFormat, MediaConfig, MqttConfig, NetworkConfig, SignalingConfig, StreamConfig,
-    TlsFiles, Verify, kurento, network, validate,
+    Config, Credentials, DataConfig, DatabaseConfig, EmbeddedBrokerConfig, Engine, HttpConfig,
+    IngestConfig, LogConfig, LogFormat, MediaConfig, MqttConfig, NetworkConfig, SignalingConfig,
+    StreamConfig, TlsFiles, Verify, kurento, network, validate,
 };
 use crate::secret::Secret;
 
@@ -40,6 +40,10 @@ impl Config {
             kurento: kurento::load(&mut reader, media.engine),
             media,
             stream: stream(&mut reader),
+            database: DatabaseConfig {
+                target: reader.read("database.url", values::database),
+                pool_size: number(&mut reader, "database.pool_size", 1..=64, 4),
+            },
             data: DataConfig {
                 dir: reader
                     .read("data.dir", values::directory)

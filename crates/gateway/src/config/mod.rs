@@ -25,6 +25,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use apiary_store::PostgresTarget;
 use apiary_wire::units::Bitrate;
 
 pub use demo::DemoPorts;
@@ -58,6 +59,8 @@ pub struct Config {
     pub kurento: KurentoConfig,
     /// The life of a stream.
     pub stream: StreamConfig,
+    /// The database on a server, where one is used.
+    pub database: DatabaseConfig,
     /// Where things are kept.
     pub data: DataConfig,
     /// What is logged and how.
@@ -205,6 +208,15 @@ pub struct StreamConfig {
     pub replay_timeout: Duration,
     /// Longest pause between two such attempts; they back off up to it.
     pub replay_backoff_max: Duration,
+}
+
+/// `[database]`
+#[derive(Clone, Debug)]
+pub struct DatabaseConfig {
+    /// A database on a PostgreSQL server; without one, a file in `data.dir`.
+    pub target: Option<PostgresTarget>,
+    /// Most connections to that server.
+    pub pool_size: u32,
 }
 
 /// `[data]`

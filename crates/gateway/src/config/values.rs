@@ -8,6 +8,8 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use apiary_store::{PostgresTarget, TargetError};
+
 use super::raw::RawValue;
 use super::{Engine, LogFormat, Verify};
 
@@ -465,6 +467,21 @@ pub(super) fn readable_file(value: &RawValue) -> Parsed<PathBuf> {
             "let the user that runs apiary read it",
         ),
     }
+}
+
+/// `postgres://USER:PASSWORD@HOST:PORT/NAME`
+pub(super) fn database(value: &RawValue) -> Parsed<PostgresTarget> {
+    let target = match PostgresTarget::parse(&text(value)?) {
+        Ok(target) => target,
+        Err(TargetError { problem, remedy }) => return reject(problem, remedy),
+    };
+    if let Some(path) = target.root_certificate() {
+        let path = RawValue::Text(path.display().to_string());
+        if let Err(Rejection { problem, remedy }) = readable_file(&path) {
+            return reject(format!("its sslrootcert: {problem}"), remedy);
+        }
+    }
+    Ok(target)
 }
 
 /// A directory, which may not exist yet.

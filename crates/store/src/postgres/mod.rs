@@ -24,6 +24,7 @@ use tokio::time::timeout;
 
 use crate::Store;
 use crate::error::{Place, StoreError};
+use crate::migrations;
 use crate::rows::{CameraRow, InterruptedSession, StreamSession, ViewerSession, Write};
 
 pub(crate) use problem::{is_passing, sqlstate};
@@ -278,6 +279,7 @@ async fn schema_version(
     target: &PostgresTarget,
 ) -> Result<Option<i64>, StoreError> {
     let failed = |source| StoreError::server(target, source);
+    let known = migrations::latest(&MIGRATIONS);
     let (ours, foreign): (bool, Option<String>) = sqlx::query_as(
         "SELECT to_regclass('apiary_migrations') IS NOT NULL, \
          coalesce(to_regclass('stream_sessions'), to_regclass('viewer_sessions'), to_regclass('cameras'))::text",
@@ -294,10 +296,10 @@ async fn schema_version(
         None
     };
     match (found, foreign) {
-        (Some(found), _) if found > known() => Err(StoreError::Newer {
+        (Some(found), _) if found > known => Err(StoreError::Newer {
             place: Place::Server(target.to_string()),
             found,
-            known: known(),
+            known,
         }),
         (None, Some(table)) => Err(StoreError::Server {
             server: target.to_string(),
@@ -308,29 +310,25 @@ async fn schema_version(
     }
 }
 
-/// The version of the schema that this program makes.
-fn known() -> i64 {
-    let versions = MIGRATIONS.iter().map(|migration| migration.version);
-    versions.max().unwrap_or_default()
-}
-
 async fn migrate(connection: &mut PgConnection, target: &PostgresTarget) -> Result<(), StoreError> {
     schema_version(connection, target).await?;
-    MIGRATIONS.run(connection).await.map_err(|error| {
-        let problem = if let MigrateError::Execute(source)
-        | MigrateError::ExecuteMigration(source, _) = &error
-        {
-            ServerProblem::of(source)
-        } else {
-            // A changed or missing migration: somebody else's.
-            ServerProblem::ForeignSchema
-        };
-        StoreError::Server {
-            server: target.to_string(),
-            problem,
-            source: error.into(),
-        }
-    })
+    migrations::run(&MIGRATIONS, connection)
+        .await
+        .map_err(|error| {
+            let problem = if let MigrateError::Execute(source)
+            | MigrateError::ExecuteMigration(source, _) = &error
+            {
+                ServerProblem::of(source)
+            } else {
+                // A changed or missing migration: somebody else's.
+                ServerProblem::ForeignSchema
+            };
+            StoreError::Server {
+                server: target.to_string(),
+                problem,
+                source: error.into(),
+            }
+        })
 }
 
 #[async_trait]

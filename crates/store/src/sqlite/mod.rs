@@ -16,6 +16,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 
 use crate::Store;
 use crate::error::{FileProblem, Place, StoreError};
+use crate::migrations;
 use crate::rows::{CameraRow, InterruptedSession, StreamSession, ViewerSession, Write};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations/sqlite");
@@ -84,11 +85,10 @@ fn lock(path: &Path) -> Result<File, StoreError> {
 }
 
 async fn migrate(path: &Path, pool: &SqlitePool) -> Result<(), StoreError> {
-    let known = MIGRATIONS.iter().map(|migration| migration.version).max();
-    MIGRATIONS
-        .run(pool)
+    let known = migrations::latest(&MIGRATIONS);
+    migrations::run(&MIGRATIONS, pool)
         .await
-        .map_err(|error| migration_error(path, known.unwrap_or_default(), error))
+        .map_err(|error| migration_error(path, known, error))
 }
 
 fn migration_error(path: &Path, known: i64, error: MigrateError) -> StoreError {
