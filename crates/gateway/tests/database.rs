@@ -38,7 +38,7 @@ use uuid::Uuid;
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Settings with that database, and a data directory that cannot be made.
-fn variables<'a>(url: &'a str) -> Vec<(&'static str, &'a str)> {
+fn variables(url: &str) -> Vec<(&'static str, &str)> {
     vec![
         ("APIARY_HTTP_LISTEN", "127.0.0.1:0"),
         ("APIARY_SIGNALING_LISTEN", "127.0.0.1:0"),

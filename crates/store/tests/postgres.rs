@@ -6,6 +6,7 @@ mod postgres_support;
 mod suite;
 
 use std::future::Future;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -151,6 +152,56 @@ async fn tls_that_the_server_does_not_speak_is_refused_with_a_remedy() {
         let (problem, text) = refusal(&url).await;
         assert_eq!(problem, ServerProblem::Tls, "{text}");
         assert!(text.contains("sslmode"), "{text}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn tls_is_used_and_its_certificate_checked_as_asked_for() {
+    in_time(async {
+        let issue = || rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        let (good, other) = (issue(), issue());
+        let dir = tempfile::tempdir().unwrap();
+        let (trusted, foreign) = (
+            dir.path().join("trusted.crt"),
+            dir.path().join("foreign.crt"),
+        );
+        std::fs::write(&trusted, good.cert.pem()).unwrap();
+        std::fs::write(&foreign, other.cert.pem()).unwrap();
+
+        let cluster = Cluster::start_with_tls(&good.cert.pem(), &good.signing_key.serialize_pem());
+        let database = cluster.database_here().await;
+        let url = database.url_over(cluster.port());
+        let with_root = |mode: &str, root: &Path| {
+            format!("{url}?sslmode={mode}&sslrootcert={}", root.display())
+        };
+        let elsewhere = |url: String| url.replace("@127.0.0.1", "@localhost");
+
+        let store = open(&with_root("verify-full", &trusted)).await.unwrap();
+        let sealed: bool = sqlx::query_scalar(
+            "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
+             WHERE application_name = 'apiary'",
+        )
+        .fetch_one(&mut database.raw().await)
+        .await
+        .unwrap();
+        assert!(sealed);
+        store.close().await;
+        for url in [
+            with_root("verify-full", &foreign),
+            with_root("verify-ca", &foreign),
+            format!("{url}?sslmode=verify-full"),
+            elsewhere(with_root("verify-full", &trusted)),
+        ] {
+            let (problem, text) = refusal(&url).await;
+            assert_eq!(problem, ServerProblem::Tls, "{text}");
+        }
+        for url in [
+            elsewhere(with_root("verify-ca", &trusted)),
+            format!("{url}?sslmode=require"),
+        ] {
+            open(&url).await.unwrap().close().await;
+        }
     })
     .await;
 }

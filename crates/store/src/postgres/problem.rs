@@ -90,12 +90,17 @@ impl ServerProblem {
 
     /// Of an error that the server did not send.
     fn of_the_way(error: &sqlx::Error) -> Self {
-        if let sqlx::Error::Io(error) = error
-            && error.kind() != ErrorKind::TimedOut
-        {
-            return Self::Unreachable;
+        if let sqlx::Error::Io(error) = error {
+            return if error.kind() == ErrorKind::TimedOut {
+                Self::Silent
+            } else if error.kind() == ErrorKind::InvalidData {
+                // What rustls makes of a certificate that it does not take.
+                Self::Tls
+            } else {
+                Self::Unreachable
+            };
         }
-        if matches!(error, sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut) {
+        if matches!(error, sqlx::Error::PoolTimedOut) {
             return Self::Silent;
         }
         if matches!(error, sqlx::Error::Tls(_)) {

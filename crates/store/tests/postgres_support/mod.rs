@@ -3,7 +3,9 @@
 
 mod cut;
 
-use std::os::unix::fs::{MetadataExt, chown};
+use std::fs::Permissions;
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -35,7 +37,21 @@ pub(crate) struct Cluster {
     life: Option<ChildStdin>,
     keeper: Child,
     databases: AtomicU32,
+    reach: Reach,
 }
+
+/// How a server is reached.
+#[derive(Clone, Copy)]
+enum Reach {
+    Socket,
+    /// And over TLS on this port of this machine.
+    Tls {
+        port: u16,
+    },
+}
+
+/// The port in the name of a Unix socket.
+const SOCKET_PORT: u16 = 5432;
 
 impl Cluster {
     /// The one that the tests of this process share. A test that stops the server starts its own.
@@ -45,6 +61,31 @@ impl Cluster {
     }
 
     pub(crate) fn start() -> Self {
+        let cluster = Self::new(Reach::Socket);
+        cluster.bring_up();
+        cluster
+    }
+
+    /// One that also listens on a port of this machine, with TLS.
+    pub(crate) fn start_with_tls(certificate: &str, key: &str) -> Self {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port();
+        let cluster = Self::new(Reach::Tls { port });
+        for (name, text) in [("server.crt", certificate), ("server.key", key)] {
+            let path = cluster.dir.join(name);
+            std::fs::write(&path, text).unwrap();
+            // PostgreSQL takes no key that others can read.
+            std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+            if let Some((user, group)) = server_user() {
+                chown(&path, Some(user), Some(group)).unwrap();
+            }
+        }
+        drop(free);
+        cluster.bring_up();
+        cluster
+    }
+
+    fn new(reach: Reach) -> Self {
         let programs = programs();
         let dir = tempfile::Builder::new()
             .prefix("apiary-postgresql-")
@@ -64,6 +105,7 @@ impl Cluster {
             programs,
             keeper,
             databases: AtomicU32::new(0),
+            reach,
         };
         cluster.run(
             "initdb",
@@ -77,14 +119,20 @@ impl Cluster {
                 "--pgdata=data",
             ],
         );
-        cluster.bring_up();
         cluster
     }
 
     /// Starts the server, or starts it again.
     pub(crate) fn bring_up(&self) {
+        let listen = match self.reach {
+            Reach::Socket => "-c listen_addresses=''".to_owned(),
+            Reach::Tls { port } => format!(
+                "-c listen_addresses=127.0.0.1 -c port={port} -c ssl=on -c ssl_cert_file=../server.crt \
+                 -c ssl_key_file=../server.key"
+            ),
+        };
         let options = format!(
-            "-c listen_addresses='' -c unix_socket_directories='{}' -c fsync=off -c shared_buffers=16MB \
+            "{listen} -c unix_socket_directories='{}' -c fsync=off -c shared_buffers=16MB \
              -c max_wal_size=64MB -c autovacuum=off",
             self.dir.display()
         );
@@ -137,7 +185,7 @@ impl Cluster {
     pub(crate) async fn admin(&self, database: &str) -> PgConnection {
         PgConnectOptions::new_without_pgpass()
             .socket(&self.dir)
-            .port(5432)
+            .port(self.port())
             .username(ADMIN)
             .password(PASSWORD)
             .database(database)
@@ -152,8 +200,15 @@ impl Cluster {
         &self.dir
     }
 
-    pub(crate) fn socket(&self) -> PathBuf {
-        self.dir.join(".s.PGSQL.5432")
+    pub(crate) fn port(&self) -> u16 {
+        match self.reach {
+            Reach::Socket => SOCKET_PORT,
+            Reach::Tls { port } => port,
+        }
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.dir.join(format!(".s.PGSQL.{}", self.port()))
     }
 }
 
