@@ -82,28 +82,28 @@ async fn pass(
         loop {
             let length = from_client.read(&mut buffer).await.unwrap_or(0);
             if length == 0 {
-                return;
+                return None;
             }
             match strikes(&fault, &buffer[..length]) {
                 None => {}
-                Some(Fault::CutBefore(_)) => return,
-                Some(Fault::CutAfter(_)) => {
-                    let _ = to_server.write_all(&buffer[..length]).await;
-                    // The end of file comes after the statement.
-                    let _ = to_server.shutdown().await;
-                    return;
-                }
+                Some(Fault::CutBefore(_)) => return None,
+                Some(Fault::CutAfter(_)) => return Some(buffer[..length].to_vec()),
                 Some(Fault::Hang(_)) => std::future::pending().await,
             }
             if to_server.write_all(&buffer[..length]).await.is_err() {
-                return;
+                return None;
             }
         }
     };
     let answering = tokio::io::copy(&mut from_server, &mut to_client);
-    tokio::select! {
-        () = asking => {}
-        _ = answering => {}
+    let last = tokio::select! {
+        last = asking => last,
+        _ = answering => None,
+    };
+    // Only now, when no answer passes any more; the end of file comes after it.
+    if let Some(last) = last {
+        let _ = to_server.write_all(&last).await;
+        let _ = to_server.shutdown().await;
     }
 }
 
