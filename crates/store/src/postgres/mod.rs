@@ -15,6 +15,7 @@ use std::time::Duration;
 use apiary_wire::id::CameraId;
 use async_trait::async_trait;
 use jiff::Timestamp;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgPoolOptions;
@@ -192,6 +193,7 @@ macro_rules! in_time {
 
 /// A connection before the pool, for what comes first.
 async fn connect(target: &PostgresTarget) -> Result<PgConnection, StoreError> {
+    ensure_crypto_provider();
     let failed = |source| StoreError::server(target, source);
     let connecting = async {
         let mut connection = target.options().connect().await?;
@@ -206,6 +208,15 @@ async fn connect(target: &PostgresTarget) -> Result<PgConnection, StoreError> {
     match timeout(CONNECT_TIMEOUT, connecting).await {
         Ok(connected) => connected.map_err(failed),
         Err(elapsed) => Err(failed(sqlx::Error::Io(elapsed.into()))),
+    }
+}
+
+/// The driver's TLS takes the default algorithms of the process, and panics where none were chosen and more than one
+/// library of them is linked: the program chooses at its start, a test or a tool might not.
+fn ensure_crypto_provider() {
+    if CryptoProvider::get_default().is_none() {
+        // Fails only if another thread was faster.
+        let _ = aws_lc_rs::default_provider().install_default();
     }
 }
 
