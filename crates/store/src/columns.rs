@@ -7,6 +7,7 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
 
+use crate::accounts::{ApiTokenRow, AuditRow, LoginRow, ShareRow, UserRow};
 use crate::error::StoreError;
 use crate::rows::{CameraRow, InterruptedSession, StreamSession, ViewerSession};
 
@@ -142,5 +143,87 @@ pub(crate) fn interrupted_session<R: TextRow>(row: &R) -> Result<InterruptedSess
         session_id: columns.required("session_id")?,
         camera: columns.required("camera_id")?,
         stream: columns.required("stream_id")?,
+    })
+}
+
+pub(crate) fn user<R: TextRow>(row: &R) -> Result<UserRow, StoreError> {
+    let columns = Columns {
+        table: "users",
+        row,
+    };
+    Ok(UserRow {
+        user: columns.required("user_id")?,
+        name: columns.required("name")?,
+        password_hash: columns.optional_text("password_hash")?,
+        external_subject: columns.optional_text("external_subject")?,
+        role: columns.required("role")?,
+        cameras: columns.required("cameras")?,
+        created_at: columns.required("created_at")?,
+        updated_at: columns.required("updated_at")?,
+    })
+}
+
+pub(crate) fn login<R: TextRow>(row: &R) -> Result<LoginRow, StoreError> {
+    let columns = Columns {
+        table: "login_sessions",
+        row,
+    };
+    Ok(LoginRow {
+        login: columns.required("login_id")?,
+        user: columns.required("user_id")?,
+        secret: columns.required("secret_hash")?,
+        user_agent: columns.optional_text("user_agent")?,
+        ip_address: columns.optional_text("ip_address")?,
+        created_at: columns.required("created_at")?,
+        expires_at: columns.required("expires_at")?,
+    })
+}
+
+pub(crate) fn api_token<R: TextRow>(row: &R) -> Result<ApiTokenRow, StoreError> {
+    let columns = Columns {
+        table: "api_tokens",
+        row,
+    };
+    Ok(ApiTokenRow {
+        token: columns.required("token_id")?,
+        user: columns.required("user_id")?,
+        name: columns.required("name")?,
+        secret: columns.required("secret_hash")?,
+        role: columns.required("role")?,
+        cameras: columns.required("cameras")?,
+        created_at: columns.required("created_at")?,
+        expires_at: columns.optional("expires_at")?,
+    })
+}
+
+pub(crate) fn share<R: TextRow>(row: &R) -> Result<ShareRow, StoreError> {
+    let columns = Columns {
+        table: "share_links",
+        row,
+    };
+    Ok(ShareRow {
+        share: columns.required("share_id")?,
+        user: columns.required("user_id")?,
+        camera: columns.required("camera_id")?,
+        label: columns.required("label")?,
+        created_at: columns.required("created_at")?,
+        expires_at: columns.required("expires_at")?,
+    })
+}
+
+pub(crate) fn audit<R: TextRow>(row: &R) -> Result<AuditRow, StoreError> {
+    let columns = Columns {
+        table: "audit_log",
+        row,
+    };
+    Ok(AuditRow {
+        id: columns.required("audit_id")?,
+        at: columns.required("at")?,
+        action: columns.required("action")?,
+        outcome: columns.required("outcome")?,
+        actor: columns.optional_text("actor")?,
+        subject: columns.optional_text("subject")?,
+        ip_address: columns.optional_text("ip_address")?,
+        detail: columns.optional_text("detail")?,
     })
 }

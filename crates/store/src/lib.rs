@@ -1,10 +1,11 @@
-//! What outlives the process: sessions of streams and viewers, and the cameras that are known.
+//! What outlives the process: sessions of streams and viewers, the cameras that are known, and accounts.
 //!
-//! [`Store`] is the interface; behind it are [`SqliteStore`], the embedded database, and [`PostgresStore`], one on a server.
+//! [`Store`] is the interface of what is history, [`AccountStore`] that of accounts; behind both are [`SqliteStore`], the embedded database, and [`PostgresStore`], one on a server.
 //! [`StoreWriter`] is the queue through which everything that must not wait writes. Rules about streams or cameras do not belong here.
 
 #![forbid(unsafe_code)]
 
+mod accounts;
 mod columns;
 mod error;
 mod migrations;
@@ -18,6 +19,11 @@ use jiff::Timestamp;
 
 use apiary_wire::id::CameraId;
 
+pub use accounts::{
+    AccountStore, AccountTables, AccountWrite, ApiTokenRow, AuditOutcome, AuditRow, CameraScope,
+    CameraScopeError, LoginId, LoginRow, Role, SecretHash, SecretHashError, ShareId, ShareRow,
+    TokenId, UserId, UserRow,
+};
 pub use error::{FileProblem, Place, StoreError};
 pub use postgres::{
     Limits, PostgresStore, PostgresTarget, ServerFacts, ServerProblem, TargetError,

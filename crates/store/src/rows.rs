@@ -6,6 +6,8 @@ use std::str::FromStr;
 use apiary_wire::id::{CameraId, StreamId, ViewerId};
 use jiff::Timestamp;
 
+use crate::accounts::AuditRow;
+
 /// One session of a stream, from its start to its end; `stream` changes when the camera is told to play again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamSession {
@@ -127,6 +129,8 @@ pub enum Write {
     ViewerSession(ViewerSession),
     /// A camera.
     Camera(CameraRow),
+    /// An entry of the audit log that nobody waits for.
+    Audit(AuditRow),
 }
 
 impl Write {
@@ -137,6 +141,7 @@ impl Write {
             Self::StreamSession(row) => format!("stream session {}", row.session_id),
             Self::ViewerSession(row) => format!("viewer session {}", row.viewer),
             Self::Camera(row) => format!("camera {}", row.camera),
+            Self::Audit(row) => format!("audit entry {}", row.action),
         }
     }
 }
@@ -145,6 +150,12 @@ impl Write {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no known value")]
 pub struct UnknownWord(String);
+
+impl UnknownWord {
+    pub(crate) fn new(word: &str) -> Self {
+        Self(word.chars().take(40).collect())
+    }
+}
 
 macro_rules! words {
     ($type:ty { $($variant:ident = $word:literal),+ $(,)? }) => {
@@ -165,12 +176,14 @@ macro_rules! words {
             fn from_str(text: &str) -> Result<Self, UnknownWord> {
                 match text {
                     $($word => Ok(Self::$variant),)+
-                    other => Err(UnknownWord(other.chars().take(40).collect())),
+                    other => Err(UnknownWord::new(other)),
                 }
             }
         }
     };
 }
+
+pub(crate) use words;
 
 words!(SessionStatus {
     Starting = "starting",

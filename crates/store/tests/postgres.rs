@@ -330,7 +330,10 @@ async fn a_look_changes_nothing_and_tells_versions() {
         assert!(facts.version.starts_with(char::is_numeric), "{facts:?}");
         let store = PostgresStore::open(&target, POOL).await.unwrap();
         let facts = PostgresStore::examine(&target).await.unwrap();
-        assert_eq!(facts.schema, Some(1), "also while it is in use");
+        assert!(
+            facts.schema >= Some(2),
+            "also while it is in use: {facts:?}"
+        );
         drop(store);
     })
     .await;

@@ -24,11 +24,13 @@ use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 use crate::Store;
+use crate::accounts::{self, AccountStore, AccountTables, AccountWrite, AuditRow};
 use crate::error::{Place, StoreError};
 use crate::migrations;
 use crate::rows::{CameraRow, InterruptedSession, StreamSession, ViewerSession, Write};
 
 pub(crate) use problem::{is_passing, sqlstate};
+pub(crate) use write::without_nul;
 
 pub use problem::ServerProblem;
 pub use target::{PostgresTarget, TargetError};
@@ -381,5 +383,37 @@ impl Store for PostgresStore {
 
     async fn close(&self) {
         self.pool.close().await;
+    }
+}
+
+#[async_trait]
+impl AccountStore for PostgresStore {
+    async fn account_tables(&self) -> Result<AccountTables, StoreError> {
+        in_time!(self, "read the accounts", |connection| {
+            accounts::postgres::tables(connection)
+        })
+    }
+
+    async fn apply_accounts(&self, writes: &[AccountWrite]) -> Result<(), StoreError> {
+        in_time!(self, "write accounts", |connection| {
+            accounts::postgres::apply(connection, writes)
+        })
+    }
+
+    async fn audit_log(
+        &self,
+        action: Option<&str>,
+        before: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<AuditRow>, StoreError> {
+        in_time!(self, "read the audit log", |connection| {
+            accounts::postgres::audit_log(connection, action, before, limit)
+        })
+    }
+
+    async fn server_key(&self, name: &'static str, proposed: &str) -> Result<String, StoreError> {
+        in_time!(self, "keep a key", |connection| {
+            accounts::postgres::server_key(connection, name, proposed)
+        })
     }
 }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 use sqlx::{Connection, PgConnection};
 
+use crate::accounts;
 use crate::columns;
 use crate::error::StoreError;
 use crate::rows::{
@@ -17,7 +18,7 @@ fn text(time: Timestamp) -> String {
 }
 
 /// PostgreSQL's text cannot hold U+0000; a replacement character stands there instead.
-pub(super) fn without_nul(text: &str) -> Cow<'_, str> {
+pub(crate) fn without_nul(text: &str) -> Cow<'_, str> {
     if text.contains('\0') {
         Cow::Owned(text.replace('\0', "\u{fffd}"))
     } else {
@@ -49,6 +50,9 @@ pub(super) async fn apply(
             Write::Camera(row) => camera(&mut transaction, row)
                 .await
                 .map_err(failed("write a camera"))?,
+            Write::Audit(row) => accounts::postgres::audit(&mut transaction, row)
+                .await
+                .map_err(failed("write an audit entry"))?,
         }
     }
     transaction

@@ -10,11 +10,13 @@ use std::time::Duration;
 use apiary_wire::id::CameraId;
 use async_trait::async_trait;
 use jiff::Timestamp;
-use sqlx::SqlitePool;
 use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Sqlite, SqlitePool};
 
 use crate::Store;
+use crate::accounts::{self, AccountStore, AccountTables, AccountWrite, AuditRow};
 use crate::error::{FileProblem, Place, StoreError};
 use crate::migrations;
 use crate::rows::{CameraRow, InterruptedSession, StreamSession, ViewerSession, Write};
@@ -58,6 +60,16 @@ impl SqliteStore {
             .map_err(|source| file_error(path, FileProblem::of(&source), source))?;
         migrate(path, &pool).await?;
         Ok(Self { pool, _lock: lock })
+    }
+
+    async fn connection(
+        &self,
+        operation: &'static str,
+    ) -> Result<PoolConnection<Sqlite>, StoreError> {
+        self.pool
+            .acquire()
+            .await
+            .map_err(|source| StoreError::Query { operation, source })
     }
 }
 
@@ -156,5 +168,33 @@ impl Store for SqliteStore {
 
     async fn close(&self) {
         self.pool.close().await;
+    }
+}
+
+#[async_trait]
+impl AccountStore for SqliteStore {
+    async fn account_tables(&self) -> Result<AccountTables, StoreError> {
+        let mut connection = self.connection("read the accounts").await?;
+        accounts::sqlite::tables(&mut connection).await
+    }
+
+    async fn apply_accounts(&self, writes: &[AccountWrite]) -> Result<(), StoreError> {
+        let mut connection = self.connection("write accounts").await?;
+        accounts::sqlite::apply(&mut connection, writes).await
+    }
+
+    async fn audit_log(
+        &self,
+        action: Option<&str>,
+        before: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<AuditRow>, StoreError> {
+        let mut connection = self.connection("read the audit log").await?;
+        accounts::sqlite::audit_log(&mut connection, action, before, limit).await
+    }
+
+    async fn server_key(&self, name: &'static str, proposed: &str) -> Result<String, StoreError> {
+        let mut connection = self.connection("keep a key").await?;
+        accounts::sqlite::server_key(&mut connection, name, proposed).await
     }
 }

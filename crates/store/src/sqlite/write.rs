@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use sqlx::{SqliteConnection, SqlitePool};
 
+use crate::accounts;
 use crate::columns;
 use crate::error::StoreError;
 use crate::rows::{
@@ -32,6 +33,9 @@ pub(super) async fn apply(pool: &SqlitePool, writes: &[Write]) -> Result<(), Sto
             Write::Camera(row) => camera(&mut transaction, row)
                 .await
                 .map_err(failed("write a camera"))?,
+            Write::Audit(row) => accounts::sqlite::audit(&mut transaction, row)
+                .await
+                .map_err(failed("write an audit entry"))?,
         }
     }
     transaction

@@ -46,7 +46,7 @@ impl Moody {
 fn name(write: &Write) -> &str {
     match write {
         Write::StreamSession(row) => &row.session_id,
-        Write::ViewerSession(_) | Write::Camera(_) => panic!("not written here"),
+        Write::ViewerSession(_) | Write::Camera(_) | Write::Audit(_) => panic!("not written here"),
     }
 }
 

@@ -1,11 +1,13 @@
 //! What every [`Store`] does, whatever database is behind it. A database takes part by being a [`Home`] and calling
 //! [`suite!`].
 
+mod accounts;
+
 use std::time::Duration;
 
 use apiary_store::{
-    CameraRow, ConnectionState, SessionStatus, Store, StoreError, StreamSession, ViewerSession,
-    Write,
+    AccountStore, CameraRow, ConnectionState, SessionStatus, Store, StoreError, StreamSession,
+    ViewerSession, Write,
 };
 use apiary_wire::id::{CameraId, StreamId, ViewerId};
 use jiff::Timestamp;
@@ -14,7 +16,7 @@ use uuid::Uuid;
 /// One test's database.
 #[allow(async_fn_in_trait, reason = "only these tests use it")]
 pub(crate) trait Home {
-    type Store: Store + std::fmt::Debug;
+    type Store: Store + AccountStore + std::fmt::Debug;
 
     /// Opens it, making it where it is missing.
     async fn open(&self) -> Result<Self::Store, StoreError>;
@@ -39,6 +41,11 @@ macro_rules! suite {
             a_second_process_is_refused_until_the_first_is_gone
             long_texts_come_back_or_are_refused_alone
             a_row_twice_is_one_row
+            accounts_come_back_after_reopening
+            who_goes_takes_logins_tokens_and_shares_along
+            account_writes_are_done_together_or_not_at_all
+            the_audit_log_is_read_from_its_end
+            a_server_key_stays_the_first_one
         );
     };
     ($home:expr; $($case:ident)*) => {
@@ -52,6 +59,8 @@ macro_rules! suite {
     };
 }
 pub(crate) use suite;
+
+pub(crate) use accounts::*;
 
 pub(crate) fn at(second: i64) -> Timestamp {
     Timestamp::new(1_700_000_000 + second, 0).unwrap()
