@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, MqttConfig};
 use crate::engine::{self, EngineStartError, StartedEngine};
-use crate::http::{HttpParts, HttpServer};
+use crate::http::{Bounds, HttpParts, HttpServer};
 use crate::mqtt::{Mqtt, MqttStartError};
 use crate::supervisor::{Supervisor, SupervisorParts};
 
@@ -189,6 +189,7 @@ impl App {
                     engine: engine.clone(),
                     broker: mqtt.control.broker(),
                     cors_origins: self.config.http.cors_origins.clone(),
+                    bounds: self.bounds(),
                 };
                 let server = HttpServer::start(http, listeners.http, listeners.signaling);
                 self.serve(&engine, addresses, ready).await;
@@ -200,6 +201,11 @@ impl App {
         };
         task.shutdown(WRITER_PATIENCE).await;
         ended
+    }
+
+    fn bounds(&self) -> Bounds {
+        let http = &self.config.http;
+        Bounds::new(http.max_connections, http.max_connections_per_address).within_descriptors()
     }
 
     async fn serve(

@@ -55,6 +55,8 @@ pub const KEYS: &[Key] = &[
         "http.cors_origins",
         "[\"http://localhost:5000\", \"http://127.0.0.1:5000\"]",
     ),
+    key("http.max_connections", "8192"),
+    key("http.max_connections_per_address", "256"),
     key("signaling.listen", "[\"127.0.0.1:8765\"]"),
     key("mqtt.broker", "\"embedded\""),
     key("mqtt.listen", "\"127.0.0.1:1883\""),

@@ -118,6 +118,13 @@ fn http(reader: &mut Reader) -> HttpConfig {
                     .map(str::to_owned)
                     .to_vec()
             }),
+        max_connections: number(reader, "http.max_connections", 16..=1_000_000, 8192),
+        max_connections_per_address: number(
+            reader,
+            "http.max_connections_per_address",
+            4..=1_000_000,
+            256,
+        ),
     }
 }
 

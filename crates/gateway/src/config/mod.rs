@@ -76,6 +76,10 @@ pub struct HttpConfig {
     pub listen: Vec<SocketAddr>,
     /// Origins (`scheme://host[:port]`) of foreign pages that may call the API from a browser.
     pub cors_origins: Vec<String>,
+    /// Most connections at once; those of the signaling port count too.
+    pub max_connections: usize,
+    /// Most of them from one address (of IPv6: one /64), loopback excepted.
+    pub max_connections_per_address: usize,
 }
 
 /// `[signaling]`

@@ -1,6 +1,7 @@
 //! What routes take out of a request, each refusal in the words of [`ApiError`].
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::net::{IpAddr, SocketAddr};
 
 use apiary_wire::id::CameraId;
@@ -13,6 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::error::ApiError;
+use super::serving::BodyTooSlow;
 
 /// No request body may be longer, in octets.
 pub(super) const MAX_BODY: usize = 256 * 1024;
@@ -136,12 +138,19 @@ fn refuse_body(rejection: &BytesRejection) -> ApiError {
             MAX_BODY / 1024
         );
         ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message)
+    } else if is_caused_by::<BodyTooSlow>(rejection) {
+        let message = "the body was not sent in time; send it again over a better connection";
+        ApiError::new(StatusCode::REQUEST_TIMEOUT, message)
     } else {
         ApiError::bad_request(format!(
             "the body could not be read: {}",
             rejection.body_text()
         ))
     }
+}
+
+fn is_caused_by<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
+    error.is::<E>() || error.source().is_some_and(is_caused_by::<E>)
 }
 
 pub(super) fn unsupported_media_type(given: &str, wanted: &str) -> ApiError {

@@ -12,6 +12,9 @@ use axum::response::{IntoResponse, Response};
 use super::error::ApiError;
 use super::origin::{OriginPolicy, Requester, is_preflight};
 
+/// No path with its query may be longer, in octets.
+const MAX_URL: usize = 8 * 1024;
+
 /// What the door needs to know.
 #[derive(Clone, Debug)]
 pub(super) struct Guard {
@@ -76,6 +79,15 @@ pub(super) async fn pass(State(guard): State<Guard>, request: Request, next: Nex
 }
 
 fn refusal(requester: &Requester, request: &Request) -> Option<ApiError> {
+    if request
+        .uri()
+        .path_and_query()
+        .is_some_and(|url| url.as_str().len() > MAX_URL)
+    {
+        let message =
+            format!("the address is longer than {MAX_URL} characters, the most that is taken");
+        return Some(ApiError::new(StatusCode::URI_TOO_LONG, message));
+    }
     let acts = !request.method().is_safe() || request.headers().contains_key(UPGRADE);
     (acts && !requester.may_act()).then(|| {
         let message = "pages of this origin may not use this server; add it to http.cors_origins to allow them";

@@ -14,9 +14,11 @@ pub mod openapi;
 mod origin;
 mod rest;
 mod server;
+mod serving;
 mod signaling;
 mod state;
 mod whep;
 
 pub use server::{HttpServer, router, signaling_router};
+pub use serving::{Bounds, Connection};
 pub use state::{HttpParts, HttpState};

@@ -1,6 +1,5 @@
 //! Puts the routes together and serves them on the program's listeners.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, OriginalUri};
@@ -14,6 +13,7 @@ use utoipa_axum::routes;
 use super::error::ApiError;
 use super::extract::MAX_BODY;
 use super::guard::{self, Guard};
+use super::serving::Serving;
 use super::state::{HttpParts, HttpState, MAX_SOCKETS};
 use super::{assets, openapi, rest, signaling, whep};
 
@@ -29,7 +29,9 @@ pub struct HttpServer {
 impl HttpServer {
     /// Serves pages, API, WHEP and signaling on the first listeners, signaling alone (at any path) on the others.
     pub fn start(parts: HttpParts, http: Vec<TcpListener>, signaling: Vec<TcpListener>) -> Self {
+        let bounds = parts.bounds;
         let state = HttpState::new(parts);
+        let serving = Serving::new(bounds, state.shutdown.clone());
         let mut tasks = JoinSet::new();
         let routers = [
             (http, router(state.clone())),
@@ -37,7 +39,7 @@ impl HttpServer {
         ];
         for (listeners, router) in routers {
             for listener in listeners {
-                tasks.spawn(serve(listener, router.clone(), state.clone()));
+                tasks.spawn(serving.clone().run(listener, router.clone()));
             }
         }
         tasks.spawn(whep::forget_gone_viewers(state.clone()));
@@ -57,17 +59,6 @@ impl HttpServer {
             tracing::warn!("some HTTP connections did not end in time and are cut");
             self.tasks.shutdown().await;
         }
-    }
-}
-
-async fn serve(listener: TcpListener, router: Router, state: HttpState) {
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let shutdown = state.shutdown.clone();
-    let served = axum::serve(listener, service)
-        .with_graceful_shutdown(shutdown.cancelled_owned())
-        .await;
-    if let Err(error) = served {
-        tracing::error!(%error, "an HTTP listener failed");
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::origin::OriginPolicy;
+use super::serving::Bounds;
 use super::whep::WhepSessions;
 use crate::engine::StartedEngine;
 use crate::mqtt::BrokerState;
@@ -28,6 +29,8 @@ pub struct HttpParts {
     pub broker: watch::Receiver<BrokerState>,
     /// `http.cors_origins`.
     pub cors_origins: Vec<String>,
+    /// What connections may take.
+    pub bounds: Bounds,
 }
 
 /// The shared state of all routes; cheap to clone.

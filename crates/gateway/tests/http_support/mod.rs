@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use apiary::config::{Config, Environment};
 use apiary::engine::StartedEngine;
-use apiary::http::{HttpParts, HttpServer};
+use apiary::http::{Bounds, HttpParts, HttpServer};
 use apiary::mqtt::{BrokerState, ControlError, ControlEvent};
 use apiary::supervisor::{CameraCommands, Supervisor, SupervisorParts};
 use apiary_media::engine::EngineEvent;
@@ -62,6 +62,11 @@ pub(crate) struct Gateway {
 
 impl Gateway {
     pub(crate) async fn start() -> Self {
+        Self::start_within(Bounds::new(1024, 1024)).await
+    }
+
+    /// With other bounds for connections.
+    pub(crate) async fn start_within(bounds: Bounds) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let engine = Arc::new(FakeEngine::default());
         let cameras = Arc::new(QuietCameras::default());
@@ -91,6 +96,7 @@ impl Gateway {
             },
             broker: cameras.broker(),
             cors_origins,
+            bounds,
         };
         let http = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let signaling = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
