@@ -3,6 +3,7 @@
 //! Each command is a module below; what they print goes to standard output, the log to standard error. The work itself is
 //! done elsewhere.
 
+mod certs;
 mod check;
 mod demo;
 mod free_ports;
@@ -69,6 +70,13 @@ enum Command {
         Exit code 1 when something will not work."
     )]
     Check(serve::Options),
+    /// Make certificates for HTTPS, the broker and the cameras
+    #[command(
+        long_about = "Makes, shows and renews the certificates of a local authority: one for HTTPS, one for the MQTT \
+        broker, and the files that go onto the cameras (mqttCA.crt, mqtt.pem, mqtt.key).\n\nExample:\n  \
+        apiary certs init --name cams.example --ip 192.168.1.10"
+    )]
+    Certs(certs::Options),
     /// Write the files that Kurento servers read their settings from
     #[command(
         long_about = "Writes WebRtcEndpoint.conf.ini and BaseRtpEndpoint.conf.ini, which a Kurento server reads from \
@@ -93,6 +101,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Demo(options) => demo::run(options),
         Command::Serve(options) => serve::run(&options),
         Command::Simulate(options) => simulate::run(&options),
+        Command::Certs(options) => certs::run(&options),
         Command::Check(options) => check::run(&options),
         Command::KurentoFiles(options) => kurento_files::run(&options),
         Command::KurentoPing(options) => kurento_ping::run(&options),

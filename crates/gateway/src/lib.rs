@@ -16,3 +16,4 @@ pub mod logging;
 pub mod mqtt;
 pub mod secret;
 pub mod supervisor;
+pub mod tls;

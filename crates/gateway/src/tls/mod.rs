@@ -1,0 +1,12 @@
+//! Certificates: those we present to browsers and cameras, and the local authority that can make them.
+//!
+//! Here belong reading, checking, making, watching and renewing certificates, and the rustls configuration of the HTTP side.
+//! TLS of the MQTT client and broker belongs to `mqtt`; who is redirected where belongs to `http`.
+
+pub mod authority;
+pub mod bundle;
+pub mod facts;
+pub mod name;
+pub mod own_names;
+pub mod pair;
+pub mod private_file;
