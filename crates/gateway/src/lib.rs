@@ -5,6 +5,7 @@
 //! `apiary-media`).
 
 pub mod app;
+pub mod auth;
 pub mod check;
 pub mod cli;
 pub mod config;

@@ -70,6 +70,7 @@ impl Store for MemoryStore {
                 Write::Camera(row) => {
                     tables.cameras.insert(row.camera, row);
                 }
+                Write::Audit(_) => {}
             }
         }
         Ok(())

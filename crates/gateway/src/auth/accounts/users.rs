@@ -1,0 +1,213 @@
+//! Users.
+
+use apiary_store::{AccountWrite, CameraScope, Role, UserId, UserRow};
+use jiff::Timestamp;
+
+use super::{AccountError, Accounts, Actor};
+
+/// Longest name.
+const MAX_NAME: usize = 64;
+/// Most users.
+const MAX_USERS: usize = 10_000;
+
+/// A user to be made.
+#[derive(Clone, Debug)]
+pub struct NewUser {
+    /// Name to log in with; in small letters from then on.
+    pub name: String,
+    /// Password.
+    pub password: crate::secret::Secret,
+    /// What the user may do.
+    pub role: Role,
+    /// The cameras the user may see; an administrator always all.
+    pub cameras: CameraScope,
+}
+
+/// What is to change of a user.
+#[derive(Clone, Debug, Default)]
+pub struct UserChange {
+    /// Another role.
+    pub role: Option<Role>,
+    /// Other cameras.
+    pub cameras: Option<CameraScope>,
+    /// Another password; all logins end.
+    pub password: Option<crate::secret::Secret>,
+}
+
+impl Accounts {
+    /// All users, by name.
+    pub fn users(&self) -> Vec<UserRow> {
+        let mut users: Vec<_> = self.directory().users().cloned().collect();
+        users.sort_by(|a, b| a.name.cmp(&b.name));
+        users
+    }
+
+    /// Makes a user.
+    ///
+    /// # Errors
+    /// [`AccountError::Bad`], [`AccountError::Conflict`] when the name is taken, [`AccountError::Store`].
+    pub async fn create_user(
+        &self,
+        actor: Actor<'_>,
+        new: NewUser,
+    ) -> Result<UserRow, AccountError> {
+        let hash = self.passwords.hash(new.password.expose()).await?;
+        let _editing = self.editing.lock().await;
+        self.insert_user(actor, &new, hash).await
+    }
+
+    /// The same, for who holds [`Accounts::editing`].
+    pub(super) async fn insert_user(
+        &self,
+        actor: Actor<'_>,
+        new: &NewUser,
+        password_hash: String,
+    ) -> Result<UserRow, AccountError> {
+        let name = canonical_name(&new.name)?;
+        check_scope(new.role, &new.cameras)?;
+        if self.directory().user_named(&name).is_some() {
+            return Err(AccountError::Conflict(format!(
+                "there is a user {name} already"
+            )));
+        }
+        if self.directory().users().count() >= MAX_USERS {
+            let problem = format!("there are {MAX_USERS} users, the most that are kept");
+            return Err(AccountError::Conflict(problem));
+        }
+        let now = Timestamp::now();
+        let row = UserRow {
+            user: UserId::random(),
+            name: name.clone(),
+            password_hash: Some(password_hash),
+            external_subject: None,
+            role: new.role,
+            cameras: new.cameras.clone(),
+            created_at: now,
+            updated_at: now,
+        };
+        let writes = vec![AccountWrite::User(row.clone())];
+        self.grant(actor, "user.create", name, writes).await?;
+        Ok(row)
+    }
+
+    /// Changes a user. What they may no longer see ends at once.
+    ///
+    /// # Errors
+    /// [`AccountError::NoSuch`], [`AccountError::Bad`], [`AccountError::Conflict`] for the last administrator.
+    pub async fn change_user(
+        &self,
+        actor: Actor<'_>,
+        user: UserId,
+        change: UserChange,
+    ) -> Result<UserRow, AccountError> {
+        {
+            let _editing = self.editing.lock().await;
+            let mut row = self.own_user_row(user)?;
+            row.role = change.role.unwrap_or(row.role);
+            row.cameras = change.cameras.unwrap_or(row.cameras);
+            check_scope(row.role, &row.cameras)?;
+            if row.role != Role::Admin {
+                self.must_leave_an_admin(user)?;
+            }
+            row.updated_at = Timestamp::now();
+            let subject = row.name.clone();
+            let writes = vec![AccountWrite::User(row)];
+            self.revoke(actor, "user.change", subject, writes).await?;
+        }
+        if let Some(password) = change.password {
+            self.set_password(actor, user, password.expose()).await?;
+        }
+        self.own_user_row(user)
+    }
+
+    /// Removes a user with all logins, tokens and share links.
+    ///
+    /// # Errors
+    /// [`AccountError::NoSuch`], [`AccountError::Conflict`] for the last administrator, [`AccountError::Store`].
+    pub async fn remove_user(&self, actor: Actor<'_>, user: UserId) -> Result<(), AccountError> {
+        let _editing = self.editing.lock().await;
+        let row = self.own_user_row(user)?;
+        self.must_leave_an_admin(user)?;
+        let writes = vec![AccountWrite::RemoveUser(user)];
+        self.revoke(actor, "user.remove", row.name, writes).await
+    }
+
+    /// Whether there is anybody who could log in.
+    pub fn has_users(&self) -> bool {
+        self.directory().users().next().is_some()
+    }
+
+    /// The user who asks.
+    pub(super) fn own_user(&self, actor: Actor<'_>) -> Result<UserRow, AccountError> {
+        let user = actor.principal.who.user();
+        let user = user.ok_or_else(|| AccountError::Forbidden("only users can do this".into()))?;
+        self.own_user_row(user)
+    }
+
+    pub(super) fn own_user_row(&self, user: UserId) -> Result<UserRow, AccountError> {
+        let row = self.directory().user(user).cloned();
+        row.ok_or(AccountError::NoSuch("user"))
+    }
+
+    pub(super) fn name_of(&self, user: UserId) -> String {
+        let directory = self.directory();
+        directory
+            .user(user)
+            .map(|user| user.name.clone())
+            .unwrap_or_default()
+    }
+
+    /// What is somebody else's looks as if it were not there.
+    pub(super) fn must_own(
+        &self,
+        actor: Actor<'_>,
+        owner: UserId,
+        what: &'static str,
+    ) -> Result<(), AccountError> {
+        let owns = actor.principal.who.user() == Some(owner);
+        if owns || actor.principal.is_at_least(Role::Admin) {
+            return Ok(());
+        }
+        Err(AccountError::NoSuch(what))
+    }
+
+    fn must_leave_an_admin(&self, without: UserId) -> Result<(), AccountError> {
+        let directory = self.directory();
+        let other = directory
+            .users()
+            .any(|user| user.role == Role::Admin && user.user != without);
+        let is_admin = directory
+            .user(without)
+            .is_some_and(|user| user.role == Role::Admin);
+        if other || !is_admin {
+            return Ok(());
+        }
+        let problem = "this is the last administrator; make another one first";
+        Err(AccountError::Conflict(problem.to_owned()))
+    }
+}
+
+/// A name as it is kept and compared.
+///
+/// # Errors
+/// When it holds anything but letters, digits, `.`, `-`, `_` and `@`.
+pub(super) fn canonical_name(name: &str) -> Result<String, AccountError> {
+    let name = name.trim().to_lowercase();
+    let fits =
+        |letter: char| letter.is_alphanumeric() || matches!(letter, '.' | '-' | '_' | '@' | '+');
+    if name.is_empty() || name.chars().count() > MAX_NAME || !name.chars().all(fits) {
+        return Err(AccountError::Bad(format!(
+            "a name is 1 to {MAX_NAME} letters, digits and .-_@+"
+        )));
+    }
+    Ok(name)
+}
+
+fn check_scope(role: Role, cameras: &CameraScope) -> Result<(), AccountError> {
+    if role == Role::Admin && *cameras != CameraScope::All {
+        let problem =
+            "an administrator sees all cameras; leave out cameras, or choose another role";
+        return Err(AccountError::Bad(problem.to_owned()));
+    }
+    Ok(())
+}

@@ -1,0 +1,20 @@
+//! Who somebody is, and which cameras they may see.
+//!
+//! [`Accounts`] keeps users, logins, tokens and share links in memory, over the database that they live in, so that
+//! everybody who is known stays known while the database is away. A [`Principal`] is somebody who asks, as found by what
+//! they showed: a cookie, a token, a share link. Nothing of HTTP belongs here.
+
+mod accounts;
+mod credential;
+mod directory;
+mod password;
+mod principal;
+mod throttle;
+
+pub use accounts::{
+    AccountError, Accounts, Actor, ClientInfo, NewLogin, NewShare, NewToken, NewUser, OpenSetup,
+    UserChange,
+};
+pub use credential::{ShareKey, new_secret};
+pub use principal::{Principal, Who};
+pub use throttle::{Attempt, Throttle};
