@@ -15,6 +15,8 @@ use apiary_wire::units::{Bitrate, Ssrc};
 use async_trait::async_trait;
 use tokio::sync::{broadcast, mpsc};
 
+use crate::counts::EngineCounts;
+
 /// How many events may wait for a slow subscriber before the oldest are lost to it.
 pub const EVENT_QUEUE: usize = 1024;
 
@@ -372,6 +374,16 @@ pub trait MediaEngine: Send + Sync + 'static {
 
     /// Counters of a viewer, `None` when it is not known.
     async fn viewer_stats(&self, viewer: ViewerId) -> Option<ViewerStats>;
+
+    /// What it has counted in all; `None` where it counts nothing itself.
+    async fn counts(&self) -> Option<EngineCounts> {
+        None
+    }
+
+    /// For how long the busiest of its threads has not looked for anything new. Asks none of them.
+    fn busy_for(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// What happens from now on. A subscriber that lags must read the state anew.
     fn events(&self) -> broadcast::Receiver<EngineEvent>;

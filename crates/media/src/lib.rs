@@ -4,6 +4,7 @@
 //! drives media servers. Nothing here knows of HTTP, MQTT or the database.
 
 mod candidate;
+pub mod counts;
 pub mod engine;
 pub mod kurento;
 mod random;

@@ -9,8 +9,10 @@
 
 mod support;
 
+use std::time::Duration;
+
 use apiary_media::engine::{CloseReason, EngineEvent, ViewerGoneReason};
-use support::{Camera, DEADLINE, Frame, House, camera_id, stream_id, viewer_id};
+use support::{Camera, DEADLINE, Frame, House, camera_id, show, stream_id, viewer_id};
 
 #[test]
 fn a_viewer_gets_the_start_picture_then_live_pictures_and_sound() {
@@ -30,6 +32,44 @@ fn a_viewer_gets_the_start_picture_then_live_pictures_and_sound() {
     assert_eq!(viewer.frames, [Frame::idr(1), Frame::delta(2)]);
     let stats = house.stats(1);
     assert_eq!((stats.viewers, stats.dropped, stats.lost), (1, 0, 0));
+}
+
+/// What was sent and received is counted in all, also by streams and viewers that are gone.
+#[test]
+fn totals_outlive_streams_and_viewers() {
+    let house = House::new(2);
+    let totals = || {
+        let workers = house.ask(house.engine.counts()).unwrap().workers;
+        let cameras = workers.iter().map(|worker| worker.cameras);
+        let viewers = workers.iter().map(|worker| worker.viewers);
+        (
+            cameras.reduce(|a, b| a.plus(b)).unwrap(),
+            viewers.reduce(|a, b| a.plus(b)).unwrap(),
+        )
+    };
+    let mut sent = 0;
+    for run in 1..=2 {
+        let mut camera = house.open(1);
+        let mut viewer = house.join(1, run);
+        viewer.connect();
+        show(&mut camera, &mut viewer, &Frame::idr(1));
+        house.wait_read(1, &camera);
+        sent += house.stats(1).packets;
+        house
+            .ask(house.engine.close(camera_id(1), CloseReason::Stopped))
+            .unwrap();
+        let (cameras, viewers) = totals();
+        assert_eq!(cameras.packets, sent);
+        assert!(cameras.rembs >= u64::from(run), "{cameras:?}");
+        assert!(viewers.datagrams >= sent, "{viewers:?}");
+    }
+    let workers = house.ask(house.engine.counts()).unwrap().workers;
+    assert_eq!(workers.len(), 2);
+    for worker in workers {
+        assert!(worker.cpu > Duration::ZERO && worker.turns.total > Duration::ZERO);
+        assert!(worker.turns.classes.iter().sum::<u64>() > 0);
+        assert_eq!(worker.waiting, 0, "all messages were taken");
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ use super::message::{Message, NewViewer, OpenLeg};
 use super::stream::{Home, Role, Stream};
 use super::viewer::Viewer;
 use super::worker::{Worker, ingest_token};
+use crate::counts::WorkerCounts;
 use crate::engine::{CloseReason, EngineError, StreamStats, ViewerGoneReason};
 
 impl Worker<'_> {
@@ -36,6 +37,7 @@ impl Worker<'_> {
             }
             Message::KeyFrame(camera) => self.request_key_frame(now, camera),
             Message::StreamStats(camera, reply) => drop(reply.send(self.stream_stats(camera))),
+            Message::Counts(reply) => drop(reply.send(self.counts())),
             Message::ViewerStats(viewer, reply) => {
                 let viewer = self
                     .lookup
@@ -65,6 +67,8 @@ impl Worker<'_> {
             Message::Shutdown => {} // taken by the loop itself
             #[cfg(test)]
             Message::Panic => panic!("asked to"),
+            #[cfg(test)]
+            Message::Hang(until) => drop(until.recv()),
         }
     }
 
@@ -146,6 +150,7 @@ impl Worker<'_> {
         for key in viewers {
             self.remove_viewer(now, key, ViewerGoneReason::StreamClosed(reason));
         }
+        self.count_traffic(place);
         self.by_camera.remove(&camera);
         // Closing the sockets takes them out of the poller as well.
         self.streams.remove(place);
@@ -201,6 +206,7 @@ impl Worker<'_> {
         let Some(mut viewer) = self.viewers.remove(key) else {
             return;
         };
+        self.post.counts.viewers.skipped += viewer.take_skipped();
         viewer.session.close();
         viewer.flush_session(&mut self.out);
         self.lookup.by_id.remove(&viewer.id);
@@ -324,6 +330,25 @@ impl Worker<'_> {
             source: video.source.or(audio.source),
             viewers: 0, // counted over all workers by the control plane
         })
+    }
+
+    /// Puts what a stream's camera sent since the last call into the worker's totals.
+    pub(super) fn count_traffic(&mut self, place: usize) {
+        if let Some(stream) = self.streams.get_mut(place)
+            && let Role::Home(home) = &mut stream.role
+        {
+            let counts = &mut self.post.counts;
+            counts.cameras = counts.cameras.plus(home.take_traffic());
+        }
+    }
+
+    /// The worker's totals. Those of streams are at most as old as their last report to the camera.
+    fn counts(&self) -> WorkerCounts {
+        WorkerCounts {
+            cpu: crate::sys::thread_cpu_time(),
+            waiting: self.post.mailboxes[self.post.index].waiting(),
+            ..self.post.counts
+        }
     }
 
     /// Ends every session in good order.

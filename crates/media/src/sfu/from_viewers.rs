@@ -177,12 +177,14 @@ impl Worker<'_> {
                 self.set_viewer_timer(now, key);
             }
             SessionEvent::KeyFrameWanted => {
+                self.post.counts.viewers.key_frame_requests += 1;
                 if viewer.wants_key_frame(now) {
                     self.request_key_frame(now, camera);
                 }
                 self.set_viewer_timer(now, key);
             }
             SessionEvent::Remb(bitrate) => {
+                self.post.counts.viewers.rembs += 1;
                 let report = ViewerReport {
                     remb: Some(bitrate),
                     fraction_lost: None,
@@ -203,7 +205,10 @@ impl Worker<'_> {
             SessionEvent::Nack(_, missing) => {
                 let place = self.by_camera.get(&camera).copied();
                 if let Some(stream) = place.and_then(|place| self.streams.get(place)) {
-                    viewer.retransmit(now, &missing, stream, &mut self.out);
+                    let counts = &mut self.post.counts.viewers;
+                    counts.nacked += missing.len() as u64;
+                    counts.retransmitted +=
+                        viewer.retransmit(now, &missing, stream, &mut self.out);
                 }
             }
             SessionEvent::Gone(end) => {

@@ -1,6 +1,7 @@
 //! What workers are told, by the control plane and by each other.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 
 use apiary_core::ingest::{IngestConfig, ViewerReport};
@@ -12,6 +13,7 @@ use tokio::sync::oneshot;
 
 use super::ports::IngestSockets;
 use super::relay::RelayBatch;
+use crate::counts::WorkerCounts;
 use crate::engine::{CloseReason, EngineError, StreamStats, ViewerStats};
 use crate::sys::Waker;
 
@@ -44,6 +46,8 @@ pub(super) enum Message {
     KeyFrame(CameraId),
     /// Counters of a stream whose camera this worker serves.
     StreamStats(CameraId, Reply<Option<StreamStats>>),
+    /// What the worker has counted in all.
+    Counts(Reply<WorkerCounts>),
     /// Counters of a viewer.
     ViewerStats(ViewerId, Reply<Option<ViewerStats>>),
     /// Another worker has viewers of a stream whose camera this worker serves.
@@ -61,6 +65,9 @@ pub(super) enum Message {
     /// Panic, so that a test sees what is left standing.
     #[cfg(test)]
     Panic,
+    /// Be stuck until the other side is dropped.
+    #[cfg(test)]
+    Hang(std::sync::mpsc::Receiver<()>),
 }
 
 /// A camera's leg for a worker.
@@ -97,22 +104,41 @@ pub(super) struct ViewerSsrcs {
 pub(super) struct Mailbox {
     sender: SyncSender<Message>,
     waker: Waker,
+    waiting: Arc<AtomicUsize>,
 }
 
 impl Mailbox {
     pub(super) fn new(sender: SyncSender<Message>, waker: Waker) -> Self {
-        Self { sender, waker }
+        Self {
+            sender,
+            waker,
+            waiting: Arc::default(),
+        }
     }
 
     /// Leaves a message, unless the worker is gone or has too many.
     pub(super) fn post(&self, message: Message) -> Result<(), EngineError> {
-        match self.sender.try_send(message) {
+        // Counted first: the worker may take it before this goes on.
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let refused = match self.sender.try_send(message) {
             Ok(()) => {
                 self.waker.wake();
-                Ok(())
+                return Ok(());
             }
-            Err(TrySendError::Full(_)) => Err(EngineError::Busy),
-            Err(TrySendError::Disconnected(_)) => Err(EngineError::Closed),
-        }
+            Err(TrySendError::Full(_)) => EngineError::Busy,
+            Err(TrySendError::Disconnected(_)) => EngineError::Closed,
+        };
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        Err(refused)
+    }
+
+    /// Messages that wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// The worker has taken one out.
+    pub(super) fn on_taken(&self) {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }

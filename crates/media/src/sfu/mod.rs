@@ -24,6 +24,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use apiary_core::viewer::answer::{LocalDescription, candidate_line};
 use apiary_core::viewer::offer::{IceCredentials, Offer, read_offer};
@@ -31,6 +32,7 @@ use apiary_core::viewer::session::SessionConfig;
 use apiary_wire::id::{CameraId, StreamId, ViewerId};
 use async_trait::async_trait;
 use dimpl::DtlsCertificate;
+use futures_util::future::join_all;
 use tokio::sync::{broadcast, oneshot};
 
 use self::message::{Mailbox, Message, NewViewer, OpenLeg, Reply};
@@ -38,6 +40,7 @@ use self::ports::{PortPairs, ReserveError};
 use self::shared::{Shared, StreamEntry, ViewerEntry};
 use self::thread::Prepared;
 use crate::candidate::check_candidate;
+use crate::counts::{EngineCounts, WorkerCounts};
 use crate::engine::{
     CloseReason, EngineError, EngineEvent, IceParameters, IngestPorts, JoinRequest, JoinedViewer,
     MediaEngine, OpenedStream, StreamSpec, StreamStats, ViewerStats,
@@ -46,6 +49,9 @@ use crate::sys::bind_udp;
 
 /// Octets that a viewers' socket may hold in each direction, as far as the system lets us.
 const SOCKET_BUFFER: usize = 4 << 20;
+
+/// How long a worker may take to say what it counted.
+const COUNTS_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Name of our side in SDES toward viewers.
 const CNAME: &str = "apiary";
@@ -106,6 +112,8 @@ pub struct Sfu {
     workers: Vec<WorkerHandle>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     identity: Identity,
+    /// What each worker last said that it counted.
+    counts: Mutex<Vec<WorkerCounts>>,
 }
 
 /// The control plane's side of a worker.
@@ -152,7 +160,7 @@ impl Sfu {
     /// When a port, a thread or a certificate cannot be had; nothing is left running then.
     pub fn start(config: SfuConfig) -> Result<Self, SfuStartError> {
         let identity = Identity::new()?;
-        let shared = Arc::new(Shared::new());
+        let shared = Arc::new(Shared::new(config.workers.max(1)));
         let mut prepared = Vec::new();
         let mut workers = Vec::new();
         for index in 0..config.workers.max(1) {
@@ -189,6 +197,7 @@ impl Sfu {
             )),
             config,
             shared,
+            counts: Mutex::new(vec![WorkerCounts::default(); workers.len()]),
             workers,
             threads: Mutex::new(threads),
             identity,
@@ -531,6 +540,26 @@ impl MediaEngine for Sfu {
         self.ask(entry.worker, |reply| Message::ViewerStats(viewer, reply))
             .await
             .ok()?
+    }
+
+    /// A worker that does not answer in time counts as before, so that no total ever falls.
+    async fn counts(&self) -> Option<EngineCounts> {
+        let asked = (0..self.workers.len()).map(|worker| async move {
+            let answer = self.ask(worker, Message::Counts);
+            tokio::time::timeout(COUNTS_PATIENCE, answer).await.ok()?.ok()
+        });
+        let answers = join_all(asked).await;
+        let mut known = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        for (known, answer) in known.iter_mut().zip(answers) {
+            *known = answer.unwrap_or(*known);
+        }
+        Some(EngineCounts {
+            workers: known.clone(),
+        })
+    }
+
+    fn busy_for(&self) -> Duration {
+        self.shared.longest_turn()
     }
 
     fn events(&self) -> broadcast::Receiver<EngineEvent> {

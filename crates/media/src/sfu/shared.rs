@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use apiary_wire::id::{CameraId, StreamId, ViewerId};
 use std::net::Ipv4Addr;
@@ -17,6 +18,14 @@ pub(super) struct Shared {
     events: broadcast::Sender<EngineEvent>,
     directory: Mutex<Directory>,
     dropped: AtomicU64,
+    turns: Turns,
+}
+
+/// Since when each worker has been in the turn that it is in.
+struct Turns {
+    epoch: Instant,
+    /// Milliseconds after the epoch, and one; 0 while the worker waits.
+    began: Vec<AtomicU64>,
 }
 
 /// Who is served by which worker.
@@ -45,11 +54,15 @@ pub(super) struct ViewerEntry {
 }
 
 impl Shared {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(workers: usize) -> Self {
         Self {
             events: broadcast::Sender::new(EVENT_QUEUE),
             directory: Mutex::default(),
             dropped: AtomicU64::new(0),
+            turns: Turns {
+                epoch: Instant::now(),
+                began: (0..workers).map(|_| AtomicU64::new(0)).collect(),
+            },
         }
     }
 
@@ -78,6 +91,28 @@ impl Shared {
                 reason,
             });
         }
+    }
+
+    /// The worker has something to do from now on.
+    pub(super) fn turn_begins(&self, worker: usize, now: Instant) {
+        let since_epoch = now.saturating_duration_since(self.turns.epoch);
+        self.turns.began[worker].store(since_epoch.as_millis() as u64 + 1, Ordering::Relaxed);
+    }
+
+    /// The worker waits from now on.
+    pub(super) fn turn_ends(&self, worker: usize) {
+        self.turns.began[worker].store(0, Ordering::Relaxed);
+    }
+
+    /// How long the longest turn that is under way has lasted.
+    pub(super) fn longest_turn(&self) -> Duration {
+        let now = self.turns.epoch.elapsed();
+        let began = self.turns.began.iter();
+        began
+            .filter_map(|began| began.load(Ordering::Relaxed).checked_sub(1))
+            .map(|began| now.saturating_sub(Duration::from_millis(began)))
+            .max()
+            .unwrap_or_default()
     }
 
     /// Packets that the kernel did not take; the first are said, then each power of two.

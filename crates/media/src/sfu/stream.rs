@@ -18,6 +18,7 @@ use super::ports::IngestSockets;
 use super::relay::{RelayBatch, RelayOut, RelayedPackets};
 use super::timers::Timer;
 use super::wheel::TimerWheel;
+use crate::counts::CameraTraffic;
 
 /// A picture group of 5 Mbit/s and 4 s, and as much again.
 const VIDEO_RING: RingLimits = RingLimits {
@@ -70,6 +71,8 @@ pub(super) struct Home {
     pub(super) subscribers: Vec<usize>,
     /// What they get next.
     pub(super) relay: RelayOut,
+    /// What of the ingest's counters the worker's totals hold.
+    counted: CameraTraffic,
 }
 
 impl Home {
@@ -82,6 +85,7 @@ impl Home {
             audio_codec: Codec::Opus,
             subscribers: Vec::new(),
             relay: RelayOut::default(),
+            counted: CameraTraffic::default(),
         }
     }
 
@@ -89,6 +93,25 @@ impl Home {
         self.ingest.rearm(now, config);
         self.video_splice.begin_run();
         self.audio_splice.begin_run();
+    }
+
+    /// What was counted since the last call.
+    pub(super) fn take_traffic(&mut self) -> CameraTraffic {
+        let stats = self.ingest.stats();
+        let (video, audio) = (&stats.video, &stats.audio);
+        let now = CameraTraffic {
+            packets: video.counters.received + audio.counters.received,
+            octets: video.counters.octets + audio.counters.octets,
+            lost: video.lost + audio.lost,
+            dropped: video.counters.dropped() + audio.counters.dropped() + stats.malformed,
+            nacked: video.counters.nacked + audio.counters.nacked,
+            repaired: video.counters.repaired + audio.counters.repaired,
+            key_frame_requests: stats.key_frame_requests,
+            rembs: stats.remb.count,
+        };
+        let before = self.counted;
+        self.counted = before.highest(now);
+        now.since(before)
     }
 
     fn read_clocks(&self, now: Instant, wall: NtpTime) -> StreamClocks {

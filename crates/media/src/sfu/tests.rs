@@ -91,6 +91,36 @@ async fn loss(
     }
 }
 
+/// Turns that the first worker has counted.
+async fn turns(sfu: &Sfu) -> u64 {
+    let counts = sfu.counts().await.unwrap();
+    counts.workers[0].turns.classes.iter().sum()
+}
+
+/// One that is stuck is seen without being asked, and what it counted before is kept.
+#[tokio::test]
+async fn a_worker_that_is_stuck_is_seen() {
+    let sfu = engine(3, 1);
+    assert!(turns(&sfu).await > 0);
+    let (go_on, stuck) = std::sync::mpsc::channel::<()>();
+    sfu.workers[0].mailbox.post(Message::Hang(stuck)).unwrap();
+    let seen = async {
+        while sfu.busy_for() < Duration::from_millis(100) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, seen).await.unwrap();
+    assert!(turns(&sfu).await > 0);
+    drop(go_on);
+    let free = async {
+        while sfu.busy_for() > Duration::ZERO {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, free).await.unwrap();
+    sfu.shutdown().await;
+}
+
 #[tokio::test]
 async fn f10_a_worker_that_panics_is_reported_and_serves_again() {
     let sfu = engine(0, 1);
@@ -98,9 +128,11 @@ async fn f10_a_worker_that_panics_is_reported_and_serves_again() {
     let first = sfu.open(spec(1)).await.unwrap();
     let watching = join(1, 1);
     sfu.join(watching.clone()).await.unwrap();
+    let turns = turns(&sfu).await;
     sfu.workers[0].mailbox.post(Message::Panic).unwrap();
     let (gone, worker, streams) = loss(&mut events).await;
     assert_eq!(gone, [watching.viewer]);
+    assert!(self::turns(&sfu).await >= turns, "totals never fall");
     assert_eq!((worker, streams), (0, vec![watching.camera]));
     assert!(sfu.stream_stats(watching.camera).await.is_none());
     assert!(sfu.viewer_stats(watching.viewer).await.is_none());

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use super::message::{MAILBOX, Mailbox, Message};
 use super::shared::Shared;
 use super::worker::{Ended, Post, TOKENS, Worker};
+use crate::counts::WorkerCounts;
 use crate::engine::CloseReason;
 use crate::sys::{Poller, Waker};
 
@@ -55,6 +56,7 @@ impl Prepared {
             mailboxes,
             own_waker: self.waker,
             shared,
+            counts: WorkerCounts::default(),
         };
         std::thread::Builder::new()
             .name(format!("sfu-{index}"))
@@ -65,7 +67,9 @@ impl Prepared {
 /// A panic costs the worker's viewers and streams, which are reported; the next loop begins empty.
 fn keep_running(post: &mut Post) {
     loop {
-        match catch_unwind(AssertUnwindSafe(|| Worker::new(post).run())) {
+        let ended = catch_unwind(AssertUnwindSafe(|| Worker::new(post).run()));
+        post.shared.turn_ends(post.index);
+        match ended {
             Ok(Ended::Shutdown | Ended::Broken) => return,
             Err(_) => {
                 tracing::error!(

@@ -39,6 +39,7 @@ impl Worker<'_> {
             stream.refresh_clocks(now, wall());
         }
         self.feed_back(now, place);
+        self.count_traffic(place);
     }
 
     fn on_viewer_timer(&mut self, now: Instant, key: usize) {
@@ -50,7 +51,9 @@ impl Worker<'_> {
         }
         viewer.wakes_at = None;
         let waiting = viewer.is_waiting().then_some(viewer.camera);
+        let skipped = viewer.take_skipped();
         viewer.session.handle_timeout(now);
+        self.post.counts.viewers.skipped += skipped;
         self.settle(now, key);
         self.serve(now, key);
         if let Some(camera) = waiting {

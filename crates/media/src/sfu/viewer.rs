@@ -56,6 +56,8 @@ struct Counts {
     packets: u64,
     octets: u64,
     key_frame_requests: u64,
+    /// Skips to a later picture that were told.
+    skipped: u64,
     remb: Option<Bitrate>,
     fraction_lost: u8,
     round_trip: Option<Duration>,
@@ -180,18 +182,18 @@ impl Viewer {
         self.counts.octets += to.octets;
     }
 
-    /// Sends what a NACK asks for.
+    /// Sends what a NACK asks for; gives the number of packets.
     pub(super) fn retransmit(
         &mut self,
         now: Instant,
         missing: &[u16],
         stream: &Stream,
         batch: &mut SendBatch,
-    ) {
+    ) -> u64 {
         let (Some((destination, srtp)), Some(video)) =
             (self.session.outgoing(), &mut self.media.video)
         else {
-            return;
+            return 0;
         };
         let mut to = To {
             batch,
@@ -204,6 +206,13 @@ impl Viewer {
         }
         self.counts.packets += to.packets;
         self.counts.octets += to.octets;
+        to.packets
+    }
+
+    /// How often it was moved to a later picture since the last call.
+    pub(super) fn take_skipped(&mut self) -> u64 {
+        let skipped = self.media.video.as_ref().map_or(0, |video| video.counts.skipped);
+        skipped - std::mem::replace(&mut self.counts.skipped, skipped)
     }
 
     /// Sends sender reports, each second and as soon as something was sent.

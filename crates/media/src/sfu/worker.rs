@@ -23,6 +23,7 @@ use super::stream::{Role, Stream};
 use super::timers::Timer;
 use super::viewer::{ReportScratch, Viewer};
 use super::wheel::TimerWheel;
+use crate::counts::WorkerCounts;
 use crate::engine::EngineEvent;
 use crate::sys::{Poller, ReceiveBatch, SendBatch};
 
@@ -46,6 +47,7 @@ pub(super) struct Post {
     pub(super) mailboxes: Vec<Mailbox>,
     pub(super) own_waker: crate::sys::Waker,
     pub(super) shared: Arc<Shared>,
+    pub(super) counts: WorkerCounts,
 }
 
 /// How a worker's loop ended.
@@ -111,10 +113,16 @@ impl<'a> Worker<'a> {
     pub(super) fn run(&mut self) -> Ended {
         let mut received = ReceiveBatch::new();
         let mut tokens = Vec::new();
+        let mut began = None;
         loop {
+            let ended = Instant::now();
+            if let Some(began) = began {
+                self.post.counts.turns.note(ended.saturating_duration_since(began));
+                self.post.shared.turn_ends(self.post.index);
+            }
             let wait = if self.pending.unread.is_empty() {
                 self.next_turn()
-                    .map(|at| at.saturating_duration_since(Instant::now()))
+                    .map(|at| at.saturating_duration_since(ended))
             } else {
                 Some(Duration::ZERO)
             };
@@ -123,6 +131,8 @@ impl<'a> Worker<'a> {
                 return Ended::Broken;
             }
             let now = Instant::now();
+            began = Some(now);
+            self.post.shared.turn_begins(self.post.index, now);
             tokens.clear();
             tokens.append(&mut self.pending.unread);
             tokens.extend_from_slice(self.post.poller.tokens());
@@ -169,7 +179,10 @@ impl<'a> Worker<'a> {
                     self.say_goodbye();
                     return true;
                 }
-                Ok(message) => self.handle_message(now, message),
+                Ok(message) => {
+                    self.post.mailboxes[self.post.index].on_taken();
+                    self.handle_message(now, message);
+                }
                 Err(TryRecvError::Empty) => return false,
             }
         }
@@ -306,7 +319,7 @@ impl<'a> Worker<'a> {
                     }
                 }
                 if self.out.is_full() {
-                    flush(&mut self.out, &self.post.socket, &self.post.shared);
+                    flush(&mut self.out, self.post);
                 }
             }
             stream.repaired.clear();
@@ -315,14 +328,18 @@ impl<'a> Worker<'a> {
     }
 
     pub(super) fn flush(&mut self) {
-        flush(&mut self.out, &self.post.socket, &self.post.shared);
+        flush(&mut self.out, self.post);
     }
 }
 
-fn flush(out: &mut SendBatch, socket: &UdpSocket, shared: &Shared) {
-    let flushed = out.flush(socket);
+fn flush(out: &mut SendBatch, post: &mut Post) {
+    let flushed = out.flush(&post.socket);
+    let counts = &mut post.counts.viewers;
+    counts.datagrams += flushed.sent_packets;
+    counts.octets += flushed.sent_octets;
+    counts.unsent += flushed.dropped_packets;
     if flushed.dropped_packets > 0 {
-        shared.count_dropped(flushed.dropped_packets);
+        post.shared.count_dropped(flushed.dropped_packets);
     }
 }
 

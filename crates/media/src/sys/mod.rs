@@ -12,6 +12,7 @@ mod send;
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -19,6 +20,13 @@ use socket2::{Domain, Protocol, Socket, Type};
 pub(crate) use poll::{Poller, Waker};
 pub use receive::ReceiveBatch;
 pub use send::{Flushed, SendBatch};
+
+/// CPU time that the calling thread has used.
+pub(crate) fn thread_cpu_time() -> Duration {
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID)
+        .map(Duration::from)
+        .unwrap_or_default()
+}
 
 /// Binds a nonblocking UDP socket with buffers of the given sizes in octets.
 ///
