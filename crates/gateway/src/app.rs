@@ -18,8 +18,10 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, MqttConfig};
 use crate::engine::{self, EngineStartError, StartedEngine};
 use crate::http::{Bounds, HttpParts, HttpServer};
+use crate::metrics::MetricsListener;
 use crate::mqtt::{Mqtt, MqttStartError};
-use crate::supervisor::{Supervisor, SupervisorParts};
+use crate::operation::Operation;
+use crate::supervisor::{CameraCommands, Supervisor, SupervisorParts};
 
 /// Name of the database inside `data.dir`.
 pub const DATABASE: &str = "apiary.db";
@@ -37,6 +39,8 @@ pub struct Ready {
     pub signaling: Vec<SocketAddr>,
     /// The embedded broker, where there is one.
     pub broker: Option<SocketAddr>,
+    /// Figures alone, where they have a listener of their own.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// How the running program is told things.
@@ -174,27 +178,27 @@ impl App {
         ready: oneshot::Sender<Ready>,
     ) -> Result<(), AppError> {
         let (writer, task) = StoreWriter::spawn(Arc::clone(&self.store));
+        let commands: Arc<dyn CameraCommands> = Arc::new(mqtt.control.clone());
         let parts = SupervisorParts {
             config: Arc::clone(&self.config),
             engine: Arc::clone(&engine.engine),
-            commands: Arc::new(mqtt.control.clone()),
+            commands: Arc::clone(&commands),
             store: Arc::clone(&self.store),
-            writer,
+            writer: writer.clone(),
         };
         let ended = match Supervisor::start_up(parts).await {
             Ok(supervisor) => {
-                let addresses = listeners.addresses(mqtt);
-                let http = HttpParts {
-                    supervisor: supervisor.clone(),
-                    engine: engine.clone(),
+                let media = Arc::clone(&engine.engine);
+                let parts = HttpParts {
+                    operation: Operation::new(supervisor.clone(), media, commands, writer),
+                    supervisor,
+                    engine,
                     broker: mqtt.control.broker(),
                     cors_origins: self.config.http.cors_origins.clone(),
                     bounds: self.bounds(),
                 };
-                let server = HttpServer::start(http, listeners.http, listeners.signaling);
-                self.serve(&engine, addresses, ready).await;
-                // Pages are told by both: that the server goes, and that their stream does.
-                tokio::join!(server.shutdown(), supervisor.shutdown());
+                let addresses = listeners.addresses(mqtt);
+                self.with_streams(parts, listeners, addresses, ready).await;
                 Ok(())
             }
             Err(error) => Err(error.into()),
@@ -208,6 +212,30 @@ impl App {
         Bounds::new(http.max_connections, http.max_connections_per_address).within_descriptors()
     }
 
+    async fn with_streams(
+        &mut self,
+        parts: HttpParts,
+        listeners: Listeners,
+        addresses: Ready,
+        ready: oneshot::Sender<Ready>,
+    ) {
+        let (supervisor, engine) = (parts.supervisor.clone(), parts.engine.clone());
+        let operation = parts.operation.clone();
+        let metrics = listeners
+            .metrics
+            .map(|listener| MetricsListener::start(operation.metrics.clone(), listener));
+        let server = HttpServer::start(parts, listeners.http, listeners.signaling);
+        tokio::select! {
+            () = self.serve(&engine, addresses, ready) => {}
+            () = operation.watch() => {} // has no end
+        }
+        if let Some(metrics) = metrics {
+            metrics.shutdown().await;
+        }
+        // Pages are told by both: that the server goes, and that their stream does.
+        tokio::join!(server.shutdown(), supervisor.shutdown());
+    }
+
     async fn serve(
         &mut self,
         engine: &StartedEngine,
@@ -218,6 +246,7 @@ impl App {
             http = ?addresses.http,
             signaling = ?addresses.signaling,
             broker = ?addresses.broker,
+            metrics = ?addresses.metrics,
             "ready"
         );
         // Who started the program may not be interested.
@@ -242,6 +271,7 @@ async fn in_time(what: &'static str, ending: impl Future<Output = ()>) {
 struct Listeners {
     http: Vec<TcpListener>,
     signaling: Vec<TcpListener>,
+    metrics: Option<TcpListener>,
 }
 
 impl Listeners {
@@ -249,6 +279,9 @@ impl Listeners {
         Ok(Self {
             http: bind_all("http.listen", &config.http.listen).await?,
             signaling: bind_all("signaling.listen", &config.signaling.listen).await?,
+            metrics: bind_all("metrics.listen", config.metrics.listen.as_slice())
+                .await?
+                .pop(),
         })
     }
 
@@ -263,6 +296,10 @@ impl Listeners {
             http: bound(&self.http),
             signaling: bound(&self.signaling),
             broker: mqtt.broker.as_ref().map(|broker| broker.address()),
+            metrics: self
+                .metrics
+                .as_ref()
+                .and_then(|listener| listener.local_addr().ok()),
         }
     }
 }

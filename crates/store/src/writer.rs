@@ -4,8 +4,8 @@
 //! - One task writes, many rows to a transaction. While the database is away it tries the same rows again, in order.
 //! - A row that the database refuses for good is dropped alone, not with the others of its transaction.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc::error::TrySendError;
@@ -48,6 +48,14 @@ struct Counters {
     refused: AtomicU64,
     /// The queue is full and this was said.
     complained: AtomicBool,
+    /// Why rows cannot be written now.
+    failing: Mutex<Option<String>>,
+}
+
+impl Counters {
+    fn failing(&self) -> MutexGuard<'_, Option<String>> {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The task that writes, for its owner.
@@ -110,6 +118,20 @@ impl StoreWriter {
             // The sender is dropped only with the task.
             let _ = wait.await;
         }
+    }
+
+    /// Rows that wait to be written.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
+    }
+
+    /// Why rows cannot be written now; `None` while they can.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        let failing = self.counters.failing().clone();
+        let is_full = self.queue.capacity() == 0;
+        failing.or_else(|| is_full.then(|| "it does not keep up, and rows are dropped".to_owned()))
     }
 
     /// Rows dropped because the queue was full.
@@ -220,6 +242,7 @@ impl Worker {
         loop {
             match self.store.apply(writes).await {
                 Ok(()) => {
+                    *self.counters.failing() = None;
                     if complained {
                         tracing::info!("the database can be written again");
                     }
@@ -228,13 +251,19 @@ impl Worker {
                 Err(error) if error.is_passing() && self.has_time() => {
                     if !complained {
                         complained = true;
+                        *self.counters.failing() = Some(format!("it cannot be written: {error}"));
                         tracing::error!(
                             error = &error as &dyn std::error::Error,
                             "the database cannot be written; trying on"
                         );
                     }
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    if !error.is_passing() {
+                        *self.counters.failing() = None; // it is there, and refuses this
+                    }
+                    return Err(error);
+                }
             }
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}

@@ -110,6 +110,7 @@ pub const KEYS: &[Key] = &[
     key("data.dir", "\"apiary-data\""),
     key("log.level", "\"info\""),
     key("log.format", "\"human\""),
+    key("metrics.listen", ""),
 ];
 
 /// Names of existing installations that set a key of ours.

@@ -13,7 +13,7 @@ use super::values::{self, BrokerTarget, IpNetwork, integer, seconds};
 use super::{
     Config, Credentials, DataConfig, DatabaseConfig, EmbeddedBrokerConfig, Engine, HttpConfig,
     IngestConfig, LogConfig, LogFormat, MediaConfig, MqttConfig, NetworkConfig, SignalingConfig,
-    StreamConfig, TlsFiles, Verify, kurento, network, validate,
+    StreamConfig, TlsFiles, Verify, kurento, metrics, network, validate,
 };
 use crate::secret::Secret;
 
@@ -57,6 +57,7 @@ impl Config {
                     .read("log.format", values::log_format)
                     .unwrap_or(LogFormat::Human),
             },
+            metrics: metrics::load(&mut reader),
             notes: Vec::new(),
         };
         config.open_media_to_the_network(&reader);

@@ -14,6 +14,7 @@ pub mod keys;
 mod kurento;
 mod legacy;
 mod load;
+mod metrics;
 mod network;
 mod raw;
 mod reader;
@@ -34,6 +35,7 @@ pub use error::{ConfigError, ConfigErrors, Note};
 pub use kurento::{
     HostPort, KurentoConfig, KurentoIce, KurentoTurn, KurentoUrl, KurentoUrlError, TurnTransport,
 };
+pub use metrics::MetricsConfig;
 pub use network::primary_ipv4;
 pub use raw::Origin;
 use values::{BrokerTarget, IpNetwork};
@@ -65,6 +67,8 @@ pub struct Config {
     pub data: DataConfig,
     /// What is logged and how.
     pub log: LogConfig,
+    /// Where Prometheus may read figures.
+    pub metrics: MetricsConfig,
     /// What the person who runs this should know, but what does not stop the start.
     pub notes: Vec<Note>,
 }

@@ -75,6 +75,12 @@ fn tcp_ports(config: &Config, reader: &mut Reader) {
             .iter()
             .map(|address| ("signaling.listen", *address)),
     );
+    listeners.extend(
+        config
+            .metrics
+            .listen
+            .map(|address| ("metrics.listen", address)),
+    );
     if config.mqtt.broker == BrokerTarget::Embedded {
         listeners.push(("mqtt.listen", config.mqtt.embedded.listen));
         listeners.extend(

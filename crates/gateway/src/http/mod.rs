@@ -11,6 +11,7 @@ mod error;
 mod extract;
 mod guard;
 pub mod openapi;
+mod operation;
 mod origin;
 mod rest;
 mod server;

@@ -20,6 +20,7 @@ use super::server::documented_routes;
         (name = "streams", description = "Cameras, their streams and who watches them"),
         (name = "whep", description = "WebRTC-HTTP egress (draft-ietf-wish-whep), for any standard player"),
         (name = "signaling", description = "WebRTC signaling over a WebSocket; docs/api.md describes its messages"),
+        (name = "operation", description = "For those who run the program: whether it is alive and ready, and its figures"),
         (name = "pages", description = "What people open in a browser"),
     )
 )]

@@ -15,7 +15,7 @@ use super::extract::MAX_BODY;
 use super::guard::{self, Guard};
 use super::serving::Serving;
 use super::state::{HttpParts, HttpState, MAX_SOCKETS};
-use super::{assets, openapi, rest, signaling, whep};
+use super::{assets, openapi, operation, rest, signaling, whep};
 
 /// How long open requests and sockets may take to end.
 const SHUTDOWN_GRACE: Duration = Duration::from_millis(1500);
@@ -66,6 +66,7 @@ impl HttpServer {
 pub(super) fn documented_routes() -> OpenApiRouter<HttpState> {
     OpenApiRouter::with_openapi(openapi::base())
         .merge(rest::routes().routes(routes!(rest::health)))
+        .merge(operation::routes())
         .nest(
             "/api/livestream",
             rest::routes().routes(routes!(rest::livestream_health)),

@@ -14,6 +14,7 @@ use super::serving::Bounds;
 use super::whep::WhepSessions;
 use crate::engine::StartedEngine;
 use crate::mqtt::BrokerState;
+use crate::operation::Operation;
 use crate::supervisor::Supervisor;
 
 /// Most signaling sockets open at once; one more is refused with 503.
@@ -31,6 +32,8 @@ pub struct HttpParts {
     pub cors_origins: Vec<String>,
     /// What connections may take.
     pub bounds: Bounds,
+    /// Asked by those who run the program.
+    pub operation: Operation,
 }
 
 /// The shared state of all routes; cheap to clone.
@@ -45,6 +48,7 @@ pub struct Inner {
     pub(super) broker: watch::Receiver<BrokerState>,
     pub(super) origins: OriginPolicy,
     pub(super) whep: WhepSessions,
+    pub(super) operation: Operation,
     /// One permit a socket: a bound while running, and all back when the last is closed.
     pub(super) sockets: Arc<Semaphore>,
     pub(super) shutdown: CancellationToken,
@@ -61,6 +65,7 @@ impl HttpState {
             broker: parts.broker,
             origins: OriginPolicy::new(&parts.cors_origins),
             whep: WhepSessions::default(),
+            operation: parts.operation,
             sockets: Arc::new(Semaphore::new(MAX_SOCKETS)),
             shutdown: CancellationToken::new(),
             started: Instant::now(),

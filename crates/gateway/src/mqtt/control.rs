@@ -4,6 +4,7 @@
 //! once: a command that waits for one would reach the camera when it no longer holds. The connection itself, and how it
 //! is made again, is `connection`'s.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ use super::inbox::{Inbox, MessageCounts};
 use super::tls::{self, TlsFileError};
 use crate::config::values::BrokerAddress;
 use crate::config::{Credentials, MqttConfig};
+use crate::metrics::counters::Counter;
 
 /// How many events may wait for a slow subscriber before it loses the oldest.
 pub const EVENT_QUEUE: usize = 1024;
@@ -147,8 +149,56 @@ pub(super) struct Shared {
     pub(super) client: Mutex<Option<AsyncClient>>,
     pub(super) inbox: Inbox,
     pub(super) stop: CancellationToken,
+    commands: CommandCounters,
     broker: String,
     ack_timeout: Duration,
+}
+
+/// Commands by what became of them.
+#[derive(Debug, Default)]
+struct CommandCounters {
+    taken: Counter,
+    failed: Counter,
+    waiting: AtomicUsize,
+}
+
+/// What went to the broker and came from it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ControlCounts {
+    /// Commands that the broker acknowledged.
+    pub taken: u64,
+    /// Commands that did not reach it, or were not acknowledged in time.
+    pub failed: u64,
+    /// Commands that wait for it now.
+    pub waiting: usize,
+    /// What came.
+    pub messages: MessageCounts,
+}
+
+/// One command on its way; what becomes of it is counted when it is dropped, as whoever waits for it may go away.
+struct UnderWay<'a> {
+    counters: &'a CommandCounters,
+    taken: bool,
+}
+
+impl<'a> UnderWay<'a> {
+    fn new(counters: &'a CommandCounters) -> Self {
+        counters.waiting.fetch_add(1, Ordering::Relaxed);
+        Self {
+            counters,
+            taken: false,
+        }
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.counters.waiting.fetch_sub(1, Ordering::Relaxed);
+        match self.taken {
+            true => self.counters.taken.add_one(),
+            false => self.counters.failed.add_one(),
+        }
+    }
 }
 
 impl Shared {
@@ -192,6 +242,7 @@ impl CameraControl {
             client: Mutex::new(None),
             inbox: Inbox::default(),
             stop: CancellationToken::new(),
+            commands: CommandCounters::default(),
             broker: settings.broker.to_string(),
             ack_timeout: settings.ack_timeout,
         });
@@ -208,6 +259,7 @@ impl CameraControl {
     /// At once without a broker; after the acknowledgement's timeout where it is silent. While the very first connection
     /// is being made, that is waited for, no longer than the same timeout.
     pub async fn send(&self, camera: CameraId, command: Command) -> Result<(), ControlError> {
+        let mut under_way = UnderWay::new(&self.shared.commands);
         let client = self.client().await?;
         let topic = command.topic(camera);
         let payload = command.to_json(camera, Uuid::new_v4(), Timestamp::now());
@@ -215,6 +267,7 @@ impl CameraControl {
         let notice = self.publish(&client, topic, payload)?;
         match timeout(self.shared.ack_timeout, notice.wait_completion_async()).await {
             Ok(Ok(())) => {
+                under_way.taken = true;
                 tracing::debug!(%camera, action, "the broker took a command");
                 Ok(())
             }
@@ -283,6 +336,17 @@ impl CameraControl {
     /// How many messages came, by what became of them.
     pub fn message_counts(&self) -> MessageCounts {
         self.shared.inbox.counts()
+    }
+
+    /// What went to the broker and came from it.
+    pub fn counts(&self) -> ControlCounts {
+        let commands = &self.shared.commands;
+        ControlCounts {
+            taken: commands.taken.get(),
+            failed: commands.failed.get(),
+            waiting: commands.waiting.load(Ordering::Relaxed),
+            messages: self.message_counts(),
+        }
     }
 
     /// Disconnects and ends the task. Sends that wait fail with [`ControlError::Closed`], as do later ones.

@@ -16,7 +16,7 @@ mod tls_listener;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 pub use broker::{BrokerStartError, EmbeddedBroker};
-pub use control::{BrokerState, CameraControl, ControlError, ControlEvent};
+pub use control::{BrokerState, CameraControl, ControlCounts, ControlError, ControlEvent};
 pub use inbox::MessageCounts;
 pub use tls::TlsFileError;
 

@@ -5,7 +5,7 @@ use apiary_wire::id::CameraId;
 use async_trait::async_trait;
 use tokio::sync::{broadcast, watch};
 
-use crate::mqtt::{BrokerState, CameraControl, ControlError, ControlEvent};
+use crate::mqtt::{BrokerState, CameraControl, ControlCounts, ControlError, ControlEvent};
 
 /// Commands to cameras, and what they say.
 #[async_trait]
@@ -22,6 +22,11 @@ pub trait CameraCommands: Send + Sync + 'static {
 
     /// How the way to the broker stands.
     fn broker(&self) -> watch::Receiver<BrokerState>;
+
+    /// What went to the cameras and came from them; nothing where nobody counts.
+    fn counts(&self) -> ControlCounts {
+        ControlCounts::default()
+    }
 }
 
 #[async_trait]
@@ -36,5 +41,9 @@ impl CameraCommands for CameraControl {
 
     fn broker(&self) -> watch::Receiver<BrokerState> {
         Self::broker(self)
+    }
+
+    fn counts(&self) -> ControlCounts {
+        Self::counts(self)
     }
 }

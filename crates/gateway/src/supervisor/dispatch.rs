@@ -103,7 +103,7 @@ impl Dispatcher {
             }
             EngineEvent::ViewerConnected { camera, viewer } => {
                 tracing::info!(%camera, %viewer, "viewer connected");
-                self.shared.viewers.connected(viewer);
+                self.shared.viewer_connected(viewer);
             }
             EngineEvent::ViewerGone {
                 camera,
@@ -179,7 +179,7 @@ impl Dispatcher {
             }
             let id = viewer.session.viewer;
             match timeout(ENGINE_TIMEOUT, self.shared.engine.viewer_stats(id)).await {
-                Ok(Some(stats)) if stats.connected => self.shared.viewers.connected(id),
+                Ok(Some(stats)) if stats.connected => self.shared.viewer_connected(id),
                 Ok(Some(_)) | Err(_) => {}
                 Ok(None) => self.shared.forget_viewer(id, &Gone::UNKNOWN),
             }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use apiary_core::lifecycle::{Input, Lifecycle, Phase, StopReason};
 use apiary_media::engine::{
@@ -26,6 +26,7 @@ use super::shared::{Shared, SupervisorParts};
 use super::snapshot::{CameraSnapshot, Gone, StreamSnapshot, SupervisorEvent, ViewerSnapshot};
 use super::stream_task::{self, Opened, StreamTask};
 use super::streams::{Claim, StreamLink};
+use super::totals::{Totals, class_of_refusal};
 use super::viewers::Viewer;
 
 /// Longest that a stop, or a start behind a stop, waits for the end of the stream.
@@ -121,6 +122,7 @@ impl Supervisor {
             }
             match self.claim(order) {
                 Claim::New(opened) => {
+                    self.shared.totals.streams_started.add_one();
                     let heard = self.shared.cameras.asked_for(camera, Timestamp::now());
                     self.shared.on_heard(heard);
                     // The task answers first of all; without an answer it panicked.
@@ -232,6 +234,11 @@ impl Supervisor {
         self.shared.cameras.all()
     }
 
+    /// What happened to all streams and viewers together.
+    pub fn totals(&self) -> &Totals {
+        &self.shared.totals
+    }
+
     /// What changes from now on. A subscriber that lags must read the state anew.
     pub fn events(&self) -> broadcast::Receiver<SupervisorEvent> {
         self.shared.subscribe()
@@ -250,7 +257,16 @@ impl Supervisor {
         let (this, (answer, wait)) = (self.clone(), oneshot::channel());
         // A task of its own: who asks may vanish at any point, and nothing may be left half done then.
         self.shared.spawn(async move {
+            let asked = Instant::now();
             let joined = this.join_or_start(camera, &offer, &from).await;
+            let totals = &this.shared.totals;
+            match &joined {
+                Ok(_) => {
+                    totals.joins.add_one();
+                    totals.join_answered.note(asked.elapsed());
+                }
+                Err(error) => totals.joins_refused.count(class_of_refusal(error)),
+            }
             if let Err(Ok(unwanted)) = answer.send(joined) {
                 this.leave(unwanted.viewer).await;
             }

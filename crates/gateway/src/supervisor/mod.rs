@@ -19,6 +19,7 @@ mod shared;
 mod snapshot;
 mod stream_task;
 mod streams;
+mod totals;
 mod viewers;
 
 pub(crate) use cameras::new_row;
@@ -30,3 +31,4 @@ pub use shared::{EVENT_QUEUE, SupervisorParts};
 pub use snapshot::{
     CameraSnapshot, KeepaliveSnapshot, StreamSnapshot, SupervisorEvent, ViewerSnapshot,
 };
+pub use totals::Totals;

@@ -19,6 +19,7 @@ use super::dispatch::{Dispatcher, FENCES, Fence};
 use super::orphans::{self, Orphans};
 use super::snapshot::{Gone, SupervisorEvent};
 use super::streams::Streams;
+use super::totals::Totals;
 use super::viewers::Viewers;
 use crate::config::Config;
 use crate::config::values::BrokerTarget;
@@ -51,6 +52,7 @@ pub(super) struct Shared {
     pub(super) viewers: Viewers,
     pub(super) cameras: Cameras,
     pub(super) orphans: Orphans,
+    pub(super) totals: Totals,
     /// No stream starts any more.
     pub(super) stopping: CancellationToken,
     /// All streams are over; the other tasks end.
@@ -93,6 +95,7 @@ impl Shared {
             viewers: Viewers::default(),
             cameras,
             orphans: Orphans::new(&interrupted),
+            totals: Totals::default(),
             stopping: CancellationToken::new(),
             ended: CancellationToken::new(),
             channels: Channels {
@@ -171,6 +174,7 @@ impl Shared {
             return;
         };
         let camera = gone.camera;
+        self.totals.viewers_gone.count(why.class);
         if gone.session.webrtc_endpoint_id.is_some() {
             self.writer.write(Write::ViewerSession(gone.session));
         }
@@ -181,6 +185,13 @@ impl Shared {
             reason: why.text.to_owned(),
             retry: why.retry,
         });
+    }
+
+    /// A viewer is being sent its stream.
+    pub(super) fn viewer_connected(&self, viewer: ViewerId) {
+        if let Some(took) = self.viewers.connected(viewer) {
+            self.totals.join_connected.note(took);
+        }
     }
 
     pub(super) fn viewers_changed(&self, camera: CameraId) {

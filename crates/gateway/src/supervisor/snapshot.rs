@@ -7,6 +7,8 @@ use apiary_media::engine::{CloseReason, ViewerGoneReason};
 use apiary_wire::id::{CameraId, StreamId, ViewerId};
 use jiff::Timestamp;
 
+use super::totals::class_of_gone;
+
 /// A session of a camera's stream, running or the last that ran.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StreamSnapshot {
@@ -128,46 +130,60 @@ pub enum SupervisorEvent {
 pub(super) struct Gone {
     pub(super) text: &'static str,
     pub(super) retry: bool,
+    /// Under which it is counted.
+    pub(super) class: &'static str,
 }
 
 impl Gone {
     /// The viewer wanted it.
-    pub(super) const LEFT: Self = Self::for_good("the viewer left");
+    pub(super) const LEFT: Self = Self::for_good("left", "the viewer left");
     /// The event that said why was lost.
-    pub(super) const UNKNOWN: Self = Self::for_now("the viewer's connection ended");
+    pub(super) const UNKNOWN: Self = Self::for_now("unknown", "the viewer's connection ended");
 
     pub(super) fn new(reason: &ViewerGoneReason) -> Self {
+        let class = class_of_gone(reason);
         match reason {
             ViewerGoneReason::Left => Self::LEFT,
-            ViewerGoneReason::Expired => Self::for_now("the viewer's connection was lost"),
+            ViewerGoneReason::Expired => Self::for_now(class, "the viewer's connection was lost"),
             ViewerGoneReason::Failed(_) => {
-                Self::for_now("the encrypted connection could not be set up")
+                Self::for_now(class, "the encrypted connection could not be set up")
             }
             ViewerGoneReason::NeverConnected => Self::for_now(
+                class,
                 "the viewer never connected: UDP between the browser and this server may be blocked",
             ),
             ViewerGoneReason::StreamClosed(CloseReason::Stopped) => {
-                Self::for_good("the stream was stopped")
+                Self::for_good(class, "the stream was stopped")
             }
             ViewerGoneReason::StreamClosed(CloseReason::Failed) => {
-                Self::for_good("the stream failed")
+                Self::for_good(class, "the stream failed")
             }
             ViewerGoneReason::StreamClosed(CloseReason::Shutdown) => {
-                Self::for_now("the server is shutting down")
+                Self::for_now(class, "the server is shutting down")
             }
-            ViewerGoneReason::WorkerLost => Self::for_now("the media worker failed"),
+            ViewerGoneReason::WorkerLost => Self::for_now(class, "the media worker failed"),
             ViewerGoneReason::ServerLost => {
-                Self::for_now("the media server that served it was lost")
+                Self::for_now(class, "the media server that served it was lost")
             }
-            ViewerGoneReason::Moved => Self::for_now("the stream moves to another media server"),
+            ViewerGoneReason::Moved => {
+                Self::for_now(class, "the stream moves to another media server")
+            }
         }
     }
 
-    const fn for_good(text: &'static str) -> Self {
-        Self { text, retry: false }
+    const fn for_good(class: &'static str, text: &'static str) -> Self {
+        Self {
+            text,
+            retry: false,
+            class,
+        }
     }
 
-    const fn for_now(text: &'static str) -> Self {
-        Self { text, retry: true }
+    const fn for_now(class: &'static str, text: &'static str) -> Self {
+        Self {
+            text,
+            retry: true,
+            class,
+        }
     }
 }

@@ -26,6 +26,7 @@ use super::Shared;
 use super::session::{self, Clock, Session};
 use super::snapshot::{StreamSnapshot, SupervisorEvent};
 use super::streams::StreamLink;
+use super::totals::{INTERNAL_FAILURE, class_of_failure};
 use crate::mqtt::ControlError;
 
 /// Longest that the engine may take to open or rearm a leg. Engines have shorter limits of their own; those of one that
@@ -95,6 +96,7 @@ fn report_panic(shared: &Shared, link: &StreamLink, panic: &(dyn Any + Send)) {
     tracing::error!(camera = %link.camera, panic = text, "the task of a stream failed");
     let error = "the stream ended by an internal error, which the log describes; start it again";
     shared.streams.count_error(link.camera, error);
+    shared.totals.stream_failures.count(INTERNAL_FAILURE);
     let counters = shared.streams.counters(link.camera);
     link.snapshot.send_modify(|snapshot| {
         snapshot.phase = Phase::Error;
@@ -210,10 +212,15 @@ impl StreamTask {
             Output::PublishPlay { stream } => self.play(stream),
             Output::PublishKeepalive { stream, count } => {
                 self.session.keepalive_sent(Clock::now().instant);
+                self.shared.totals.keepalives_sent.add_one();
+                let shared = Arc::clone(&self.shared);
                 self.send(Command::KeepAlive { stream, count }, move |sent| {
                     Some(match sent {
                         Ok(()) => Input::KeepaliveAcknowledged { stream },
-                        Err(reason) => Input::KeepaliveFailed { stream, reason },
+                        Err(reason) => {
+                            shared.totals.keepalives_failed.add_one();
+                            Input::KeepaliveFailed { stream, reason }
+                        }
                     })
                 })
             }
@@ -405,6 +412,10 @@ impl StreamTask {
             self.shared
                 .streams
                 .count_error(camera, &failure.to_string());
+            self.shared
+                .totals
+                .stream_failures
+                .count(class_of_failure(failure));
         }
         let counters = self.shared.streams.counters(camera);
         let mut snapshot = self.session.snapshot(&self.lifecycle, &counters, clock);

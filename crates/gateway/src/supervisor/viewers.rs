@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use apiary_store::ViewerSession;
 use apiary_wire::id::{CameraId, ViewerId};
@@ -14,6 +15,8 @@ pub(super) struct Viewer {
     /// The order of arrival.
     pub(super) number: u64,
     pub(super) connected: bool,
+    /// When its offer came.
+    asked: Instant,
     /// The row in the store; its endpoint is missing while joining.
     pub(super) session: ViewerSession,
 }
@@ -37,6 +40,7 @@ impl Viewers {
             camera,
             number: table.arrived,
             connected: false,
+            asked: Instant::now(),
             session,
         };
         let id = viewer.session.viewer;
@@ -52,10 +56,12 @@ impl Viewers {
         Some(found.clone())
     }
 
-    pub(super) fn connected(&self, viewer: ViewerId) {
-        if let Some(found) = self.lock().viewers.get_mut(&viewer) {
-            found.connected = true;
-        }
+    /// Notes that it is sent the stream; the first time, gives how long that took since its offer came.
+    pub(super) fn connected(&self, viewer: ViewerId) -> Option<Duration> {
+        let mut table = self.lock();
+        let found = table.viewers.get_mut(&viewer)?;
+        let is_news = !std::mem::replace(&mut found.connected, true);
+        is_news.then(|| found.asked.elapsed())
     }
 
     /// Takes it out, if it is there, with the time of its end.

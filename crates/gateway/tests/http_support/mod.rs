@@ -13,6 +13,7 @@ use apiary::config::{Config, Environment};
 use apiary::engine::StartedEngine;
 use apiary::http::{Bounds, HttpParts, HttpServer};
 use apiary::mqtt::{BrokerState, ControlError, ControlEvent};
+use apiary::operation::Operation;
 use apiary::supervisor::{CameraCommands, Supervisor, SupervisorParts};
 use apiary_media::engine::EngineEvent;
 use apiary_store::{SqliteStore, Store, StoreWriter, WriterTask};
@@ -84,7 +85,7 @@ impl Gateway {
             engine: engine.clone(),
             commands: cameras.clone(),
             store,
-            writer: writes,
+            writer: writes.clone(),
         })
         .await
         .unwrap();
@@ -97,6 +98,7 @@ impl Gateway {
             broker: cameras.broker(),
             cors_origins,
             bounds,
+            operation: Operation::new(supervisor.clone(), engine.clone(), cameras.clone(), writes),
         };
         let http = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let signaling = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
@@ -173,6 +175,11 @@ impl Gateway {
             stream.is_some_and(|stream| stream.phase.as_str() == "active")
         })
         .await;
+    }
+
+    /// The way to the broker is so from now on.
+    pub(crate) fn set_broker(&self, state: BrokerState) {
+        self.cameras.broker.send_replace(state);
     }
 
     pub(crate) async fn camera_says_hello(&self, camera: &str) {

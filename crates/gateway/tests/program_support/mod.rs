@@ -83,6 +83,21 @@ impl Plan {
         }
     }
 
+    /// With the built-in engine, at an address of its own, and one camera that costs next to nothing.
+    pub(crate) fn alone() -> Self {
+        let address = own_address();
+        Self {
+            moved: Moved::BuiltIn,
+            cameras: vec![cheap(1, address)],
+            address,
+            change: |config| {
+                let own = config.network.local_ip.into();
+                config.ingest.bind = own;
+                config.media.bind = own;
+            },
+        }
+    }
+
     /// For everything else: at an address of its own, with one camera that costs next to nothing.
     pub(crate) fn with_servers(servers: usize) -> Self {
         let address = own_address();
@@ -239,6 +254,12 @@ impl Program {
 
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.http)
+    }
+
+    /// Where figures have a listener of their own.
+    pub(crate) async fn metrics_address(&self) -> Option<SocketAddr> {
+        let run = self.run.lock().await;
+        run.as_ref().and_then(|run| run.ready.metrics)
     }
 
     pub(crate) fn signaling(&self) -> String {

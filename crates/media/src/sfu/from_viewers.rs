@@ -207,8 +207,7 @@ impl Worker<'_> {
                 if let Some(stream) = place.and_then(|place| self.streams.get(place)) {
                     let counts = &mut self.post.counts.viewers;
                     counts.nacked += missing.len() as u64;
-                    counts.retransmitted +=
-                        viewer.retransmit(now, &missing, stream, &mut self.out);
+                    counts.retransmitted += viewer.retransmit(now, &missing, stream, &mut self.out);
                 }
             }
             SessionEvent::Gone(end) => {

@@ -546,7 +546,10 @@ impl MediaEngine for Sfu {
     async fn counts(&self) -> Option<EngineCounts> {
         let asked = (0..self.workers.len()).map(|worker| async move {
             let answer = self.ask(worker, Message::Counts);
-            tokio::time::timeout(COUNTS_PATIENCE, answer).await.ok()?.ok()
+            tokio::time::timeout(COUNTS_PATIENCE, answer)
+                .await
+                .ok()?
+                .ok()
         });
         let answers = join_all(asked).await;
         let mut known = self.counts.lock().unwrap_or_else(PoisonError::into_inner);

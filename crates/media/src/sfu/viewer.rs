@@ -211,7 +211,11 @@ impl Viewer {
 
     /// How often it was moved to a later picture since the last call.
     pub(super) fn take_skipped(&mut self) -> u64 {
-        let skipped = self.media.video.as_ref().map_or(0, |video| video.counts.skipped);
+        let skipped = self
+            .media
+            .video
+            .as_ref()
+            .map_or(0, |video| video.counts.skipped);
         skipped - std::mem::replace(&mut self.counts.skipped, skipped)
     }
 

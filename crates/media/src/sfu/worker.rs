@@ -117,7 +117,10 @@ impl<'a> Worker<'a> {
         loop {
             let ended = Instant::now();
             if let Some(began) = began {
-                self.post.counts.turns.note(ended.saturating_duration_since(began));
+                self.post
+                    .counts
+                    .turns
+                    .note(ended.saturating_duration_since(began));
                 self.post.shared.turn_ends(self.post.index);
             }
             let wait = if self.pending.unread.is_empty() {

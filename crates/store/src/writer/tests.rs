@@ -141,11 +141,14 @@ async fn f09_what_came_while_the_database_was_away_is_written_once_when_it_is_ba
     for name in names(1..10) {
         writer.write(row(&name));
     }
+    assert!(writer.trouble().unwrap().contains("cannot be written"));
+    assert_eq!(writer.waiting(), 9, "the first is being tried");
     let attempts = store.attempts.load(Ordering::Relaxed);
     assert!((10..60).contains(&attempts), "{attempts} attempts in 60 s");
     store.mood.send_replace(Mood::Works);
     writer.flush().await;
     assert_eq!(store.written(), names(0..10));
+    assert_eq!((writer.trouble(), writer.waiting()), (None, 0));
     assert_eq!(writer.dropped(), 0);
     task.shutdown(Duration::from_secs(1)).await;
 }
@@ -162,6 +165,7 @@ async fn a_full_queue_drops_and_counts_and_never_waits() {
         writer.write(row(&name));
     }
     assert_eq!(writer.dropped(), 99 - 8);
+    assert!(writer.trouble().unwrap().contains("does not keep up"));
     store.mood.send_replace(Mood::Works);
     writer.flush().await;
     assert_eq!(store.written(), names(0..9));

@@ -1,0 +1,101 @@
+//! What those who run the program ask of it: whether it is alive and ready, and its figures.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::state::HttpState;
+use crate::metrics::text;
+use crate::operation::{Look, Report};
+
+pub(super) fn routes() -> OpenApiRouter<HttpState> {
+    OpenApiRouter::new()
+        .routes(routes!(live))
+        .routes(routes!(ready))
+        .routes(routes!(metrics))
+}
+
+/// The program serves.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Alive {
+    /// Always `true`.
+    alive: bool,
+}
+
+/// Whether the program does its work.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Ready {
+    /// All parts are up.
+    ready: bool,
+    /// The MQTT broker, over which cameras are told what to do.
+    broker: Part,
+    /// The media engine.
+    engine: Part,
+    /// The database. While it is down streams go on, and history may be lost.
+    database: Part,
+}
+
+/// How a part does.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Part {
+    /// `up` or `down`.
+    state: &'static str,
+    /// Since when, RFC 3339.
+    since: String,
+}
+
+impl From<&Look> for Part {
+    fn from(look: &Look) -> Self {
+        Self {
+            state: if look.is_up() { "up" } else { "down" },
+            since: look.since.to_string(),
+        }
+    }
+}
+
+impl From<&Report> for Ready {
+    fn from(report: &Report) -> Self {
+        Self {
+            ready: report.is_ready(),
+            broker: (&report.broker).into(),
+            engine: (&report.engine).into(),
+            database: (&report.database).into(),
+        }
+    }
+}
+
+/// Whether the program serves at all: answered without looking at anything else. For what starts a hung program anew.
+#[utoipa::path(get, path = "/health/live", tag = "operation", operation_id = "live",
+    responses((status = 200, body = Alive)))]
+pub(super) async fn live() -> Json<Alive> {
+    Json(Alive { alive: true })
+}
+
+/// Whether broker, engine and database are there, and since when. Why one is not is in the log, and for the first two in
+/// `/health` and at each stream.
+#[utoipa::path(get, path = "/health/ready", tag = "operation", operation_id = "ready",
+    responses(
+        (status = 200, description = "all are there", body = Ready),
+        (status = 503, description = "one is not", body = Ready),
+    ))]
+pub(super) async fn ready(State(http): State<HttpState>) -> impl IntoResponse {
+    let ready = Ready::from(&http.operation.readiness.look());
+    let status = match ready.ready {
+        true => StatusCode::OK,
+        false => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    (status, Json(ready))
+}
+
+/// Figures for Prometheus. `metrics.listen` offers the same on a listener of its own.
+#[utoipa::path(get, path = "/metrics", tag = "operation", operation_id = "metrics",
+    responses((status = 200, description = "the text format, version 0.0.4", content_type = "text/plain")))]
+pub(super) async fn metrics(State(http): State<HttpState>) -> impl IntoResponse {
+    let headers = [(header::CONTENT_TYPE, text::CONTENT_TYPE)];
+    (headers, http.operation.metrics.text().await)
+}

@@ -1,0 +1,59 @@
+//! What those who run the program see of it and turn: whether it is ready and alive, what it tells systemd, how its
+//! settings change while it runs.
+//!
+//! The figures are [`crate::metrics`]; the routes are `http::operation`.
+
+mod pulse;
+mod readiness;
+
+use std::sync::Arc;
+
+use apiary_media::engine::MediaEngine;
+use apiary_store::StoreWriter;
+
+use crate::metrics::{Metrics, Sources};
+use crate::supervisor::{CameraCommands, Supervisor};
+
+pub use pulse::Pulse;
+pub use readiness::{Look, Readiness, Report};
+
+/// What the running program is asked about itself; clones ask the same.
+#[derive(Clone)]
+pub struct Operation {
+    /// Whether it can do its work.
+    pub readiness: Readiness,
+    /// Its figures.
+    pub metrics: Metrics,
+    pulse: Arc<Pulse>,
+}
+
+impl Operation {
+    /// Of a program with these parts; its own tasks are [`Operation::run`]'s.
+    pub fn new(
+        supervisor: Supervisor,
+        engine: Arc<dyn MediaEngine>,
+        commands: Arc<dyn CameraCommands>,
+        writer: StoreWriter,
+    ) -> Self {
+        let pulse = Arc::new(Pulse::default());
+        let readiness = Readiness::new(commands.broker(), Arc::clone(&engine), writer.clone());
+        let metrics = Metrics::new(Sources {
+            supervisor,
+            engine,
+            commands,
+            writer,
+            readiness: readiness.clone(),
+            pulse: Arc::clone(&pulse),
+        });
+        Self {
+            readiness,
+            metrics,
+            pulse,
+        }
+    }
+
+    /// Watches the program, without end.
+    pub async fn watch(&self) {
+        tokio::join!(self.pulse.beat(), self.readiness.keep_looking());
+    }
+}

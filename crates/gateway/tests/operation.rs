@@ -1,0 +1,181 @@
+//! What those who run the program see of it: whether it is alive and ready, and its figures.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of a test fail as the test does"
+)]
+
+mod http_support;
+mod operation_support;
+mod program_support;
+
+use apiary::mqtt::BrokerState;
+use http_support::{CAMERA, Gateway, OFFER};
+use jiff::Timestamp;
+use operation_support::{Figures, promtool};
+use program_support::viewer::{Noticed, Viewer};
+use program_support::{Plan, Program, within};
+use reqwest::StatusCode;
+use serde_json::Value;
+
+async fn ready(gateway: &Gateway) -> (StatusCode, Value) {
+    let response = gateway
+        .request("GET", "/health/ready")
+        .send()
+        .await
+        .unwrap();
+    (response.status(), response.json().await.unwrap())
+}
+
+fn since(part: &Value) -> Timestamp {
+    part["since"].as_str().unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn readiness_names_each_part_with_its_state_and_since_when() {
+    let before = Timestamp::now();
+    let gateway = Gateway::start().await;
+    let (status, all_up) = ready(&gateway).await;
+    assert_eq!((status, &all_up["ready"]), (StatusCode::OK, &true.into()));
+    for part in ["broker", "engine", "database"] {
+        assert_eq!(all_up[part]["state"], "up");
+        assert!(since(&all_up[part]) >= before, "{part}");
+    }
+    gateway.engine.set_trouble(Some("no media server answers"));
+    let (status, engine_down) = ready(&gateway).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(engine_down["ready"], false);
+    assert_eq!(engine_down["engine"]["state"], "down");
+    assert!(since(&engine_down["engine"]) > since(&all_up["engine"]));
+    assert_eq!(engine_down["broker"], all_up["broker"], "it is as it was");
+    gateway.set_broker(BrokerState::Unreachable {
+        cause: "it is gone".to_owned(),
+        since: Timestamp::now(),
+    });
+    gateway.engine.set_trouble(None);
+    let (status, broker_down) = ready(&gateway).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(broker_down["broker"]["state"], "down");
+    assert_eq!(broker_down["engine"]["state"], "up");
+    // Nothing of that is a reason to start the program anew.
+    assert_eq!(gateway.get_json("/health/live").await["alive"], true);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn figures_count_what_the_api_did() {
+    let gateway = Gateway::start().await;
+    let scrape = async || {
+        let response = gateway.request("GET", "/metrics").send().await.unwrap();
+        let kind = response.headers()["content-type"].to_str().unwrap();
+        assert_eq!(kind, "text/plain; version=0.0.4; charset=utf-8");
+        Figures::read(&response.text().await.unwrap())
+    };
+    let first = scrape().await;
+    assert_eq!(first.get("apiary_streams{state=\"starting\"}"), 0.0);
+    gateway.join_by_whep(CAMERA).await;
+    let refused = gateway
+        .post_offer(CAMERA, &OFFER.replace("H264", "VP8"))
+        .await;
+    assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
+    gateway.rtp_started(CAMERA).await;
+    let then = scrape().await;
+    for (series, value) in [
+        ("apiary_streams{state=\"active\"}", 1.0),
+        ("apiary_active_streams{health=\"good\"}", 1.0),
+        ("apiary_streams_started_total", 1.0),
+        ("apiary_joins_total", 1.0),
+        ("apiary_join_answer_seconds_count", 1.0),
+        ("apiary_joins_refused_total{reason=\"bad_offer\"}", 1.0),
+        ("apiary_viewers{state=\"joining\"}", 1.0),
+        ("apiary_part_up{part=\"database\"}", 1.0),
+    ] {
+        assert_eq!(then.get(series), value, "{series}");
+    }
+    assert!(then.get("process_resident_memory_bytes") > 1e6);
+    assert!(then.get("process_open_fds") > 3.0);
+    let (status, _) = gateway
+        .post_json(&format!("/streams/{CAMERA}/stop"), None)
+        .await;
+    assert_eq!(status, StatusCode::OK);
+    let last = scrape().await;
+    assert_eq!(
+        last.get("apiary_viewers_gone_total{reason=\"stream_closed\"}"),
+        1.0
+    );
+    assert_eq!(last.get("apiary_joins_total"), 1.0);
+    assert_eq!(
+        last.names(),
+        first.names(),
+        "no stream or viewer adds a series"
+    );
+    gateway.stop().await;
+}
+
+/// The whole program, and its own listener for figures.
+async fn program() -> (Program, String) {
+    let mut plan = Plan::alone();
+    plan.change = |config| {
+        let own = config.network.local_ip.into();
+        config.ingest.bind = own;
+        config.media.bind = own;
+        config.metrics.listen = Some("127.0.0.1:0".parse().unwrap());
+    };
+    let program = Program::start(plan).await;
+    let metrics = program.metrics_address().await.unwrap();
+    (program, format!("http://{metrics}/metrics"))
+}
+
+async fn scrape(url: &str) -> (String, Figures) {
+    let text = reqwest::get(url).await.unwrap().text().await.unwrap();
+    let figures = Figures::read(&text);
+    (text, figures)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn figures_tell_of_packets_and_outlive_streams() {
+    let (program, url) = program().await;
+    let camera = program.first();
+    let (_, first) = scrape(&url).await;
+    let mut received = 0.0;
+    for run in 1..=2 {
+        let mut viewer = Viewer::new(program.address).await;
+        let answer = program.offer(&camera, viewer.offer()).await;
+        assert_eq!(answer.status(), StatusCode::CREATED);
+        viewer.accept(&answer.text().await.unwrap());
+        viewer.until(Noticed::Picture, 3).await;
+        assert_eq!(program.stop_stream(&camera).await.0, 200);
+        let (text, now) = scrape(&url).await;
+        promtool(&["check", "metrics"], &text);
+        assert!(now.get("apiary_camera_packets_total") > received);
+        received = now.get("apiary_camera_packets_total");
+        assert!(now.get("apiary_camera_rembs_total") >= f64::from(run));
+        assert!(now.get("apiary_viewer_packets_total") > 0.0);
+        assert!(now.get("apiary_keepalives_sent_total") >= f64::from(run));
+        assert_eq!(
+            now.get("apiary_join_duration_seconds_count"),
+            f64::from(run)
+        );
+        assert!(now.get("apiary_mqtt_commands_total{outcome=\"taken\"}") >= f64::from(3 * run));
+        assert!(now.get("apiary_worker_cpu_seconds_total{worker=\"0\"}") > 0.0);
+        assert!(now.get("apiary_worker_lag_seconds_count{worker=\"0\"}") > 0.0);
+        assert_eq!(
+            now.names(),
+            first.names(),
+            "no stream or viewer adds a series"
+        );
+        let id = camera.id().to_string();
+        assert!(!text.contains(&id) && !text.contains(&id.to_lowercase()));
+    }
+    // The same behind the API, and nothing else on the other listener.
+    let there = program.request("GET", "/metrics").send().await.unwrap();
+    assert_eq!(
+        Figures::read(&there.text().await.unwrap()).names(),
+        first.names()
+    );
+    let elsewhere = reqwest::get(url.replace("/metrics", "/streams"))
+        .await
+        .unwrap();
+    assert_eq!(elsewhere.status(), StatusCode::NOT_FOUND);
+    within("the end", program.stop()).await;
+}
