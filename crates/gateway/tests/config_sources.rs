@@ -155,6 +155,7 @@ fn every_key_has_a_variable() {
                 "media.bind" | "ingest.bind" => "0.0.0.0",
                 "media.workers" => "3",
                 "mqtt.listen_tls" => "127.0.0.1:8883",
+                "metrics.listen" => "127.0.0.1:9100",
                 "mqtt.server_name" => "name",
                 "mqtt.username" | "mqtt.password" => "secret",
                 "database.url" => "postgres://bee@localhost/hive",
