@@ -33,6 +33,8 @@ const SURFACE: &[(&str, &str)] = &[
     ("/", "GET"),
     ("/assets/{file}", "GET"),
     ("/cameras", "GET"),
+    ("/cameras/{camera_id}", "GET,PATCH"),
+    ("/cameras/{camera_id}/events", "GET"),
     ("/health", "GET"),
     ("/health/live", "GET"),
     ("/health/ready", "GET"),
@@ -54,8 +56,10 @@ const SURFACE: &[(&str, &str)] = &[
     ("/ws", "GET"),
 ];
 /// Those that are also below `/api/livestream`.
-const PROXIED: [&str; 9] = [
+const PROXIED: [&str; 11] = [
     "/cameras",
+    "/cameras/{camera_id}",
+    "/cameras/{camera_id}/events",
     "/health",
     "/streams",
     "/streams/{camera_id}",

@@ -1,4 +1,4 @@
-//! The way from a row to a typed value, the same for all databases: each column is read as text.
+//! The way from a row to a typed value, the same for all databases: each column is read as text, unless it is a number.
 
 use std::error::Error;
 use std::str::FromStr;
@@ -9,27 +9,41 @@ use sqlx::sqlite::SqliteRow;
 
 use crate::accounts::{ApiTokenRow, AuditRow, LoginRow, ShareRow, UserRow};
 use crate::error::StoreError;
-use crate::rows::{CameraRow, InterruptedSession, StreamSession, ViewerSession};
+use crate::rows::{
+    CameraEvent, CameraLabel, CameraReport, CameraRow, InterruptedSession, StreamSession,
+    ViewerSession,
+};
 
 /// How much of a value that is not understood an error repeats.
 const SHOWN_CHARS: usize = 60;
 
-/// A row of which each column can be read as text.
+/// A row of which each column can be read as text, or as a number where it is one.
 pub(crate) trait TextRow {
     fn text(&self, column: &str) -> Result<Option<String>, sqlx::Error>;
+    fn integer(&self, column: &str) -> Result<Option<i64>, sqlx::Error>;
+    fn real(&self, column: &str) -> Result<Option<f64>, sqlx::Error>;
 }
 
-impl TextRow for SqliteRow {
-    fn text(&self, column: &str) -> Result<Option<String>, sqlx::Error> {
-        self.try_get(column)
-    }
+macro_rules! text_row {
+    ($row:ty) => {
+        impl TextRow for $row {
+            fn text(&self, column: &str) -> Result<Option<String>, sqlx::Error> {
+                self.try_get(column)
+            }
+
+            fn integer(&self, column: &str) -> Result<Option<i64>, sqlx::Error> {
+                self.try_get(column)
+            }
+
+            fn real(&self, column: &str) -> Result<Option<f64>, sqlx::Error> {
+                self.try_get(column)
+            }
+        }
+    };
 }
 
-impl TextRow for PgRow {
-    fn text(&self, column: &str) -> Result<Option<String>, sqlx::Error> {
-        self.try_get(column)
-    }
-}
+text_row!(SqliteRow);
+text_row!(PgRow);
 
 /// A row of one table, read by column.
 struct Columns<'a, R> {
@@ -39,10 +53,17 @@ struct Columns<'a, R> {
 
 impl<R: TextRow> Columns<'_, R> {
     fn optional_text(&self, column: &'static str) -> Result<Option<String>, StoreError> {
-        self.row.text(column).map_err(|source| StoreError::Query {
-            operation: "read a column",
-            source,
-        })
+        self.row.text(column).map_err(unreadable)
+    }
+
+    fn optional_real(&self, column: &'static str) -> Result<Option<f64>, StoreError> {
+        self.row.real(column).map_err(unreadable)
+    }
+
+    /// A number that somebody made too large or negative counts as the nearest one.
+    fn optional_u32(&self, column: &'static str) -> Result<Option<u32>, StoreError> {
+        let number = self.row.integer(column).map_err(unreadable)?;
+        Ok(number.map(|number| u32::try_from(number.max(0)).unwrap_or(u32::MAX)))
     }
 
     fn optional<T>(&self, column: &'static str) -> Result<Option<T>, StoreError>
@@ -78,6 +99,13 @@ impl<R: TextRow> Columns<'_, R> {
     }
 }
 
+fn unreadable(source: sqlx::Error) -> StoreError {
+    StoreError::Query {
+        operation: "read a column",
+        source,
+    }
+}
+
 pub(crate) fn camera<R: TextRow>(row: &R) -> Result<CameraRow, StoreError> {
     let columns = Columns {
         table: "cameras",
@@ -85,16 +113,45 @@ pub(crate) fn camera<R: TextRow>(row: &R) -> Result<CameraRow, StoreError> {
     };
     Ok(CameraRow {
         camera: columns.required("camera_id")?,
-        name: columns.optional_text("name")?,
+        label: CameraLabel {
+            name: columns.optional_text("name")?,
+            room: columns.optional_text("room")?,
+            position: columns.optional_u32("position")?,
+        },
         ip_address: columns.optional_text("ip_address")?,
         firmware_version: columns.optional_text("firmware_version")?,
         hardware: columns.optional_text("hardware")?,
         serial_number: columns.optional_text("serial_number")?,
-        status: columns.optional_text("status")?,
+        report: CameraReport {
+            status: columns.optional_text("status")?,
+            mode: columns.optional_text("mode")?,
+            settings: columns.optional_text("settings")?,
+            battery_percent: columns.optional_real("battery_percent")?,
+            signal: columns.optional_real("signal")?,
+            temperature: columns.optional_real("temperature")?,
+        },
         connection: columns.required("connection_status")?,
         last_seen: columns.optional("last_seen")?,
         created_at: columns.required("created_at")?,
         updated_at: columns.required("updated_at")?,
+    })
+}
+
+pub(crate) fn camera_event<R: TextRow>(row: &R) -> Result<CameraEvent, StoreError> {
+    let columns = Columns {
+        table: "camera_events",
+        row,
+    };
+    Ok(CameraEvent {
+        id: columns.required("id")?,
+        camera: columns.required("camera_id")?,
+        kind: columns.required("kind")?,
+        at: columns.required("at")?,
+        event_id: columns.optional_text("event_id")?,
+        activity_type: columns.optional_text("activity_type")?,
+        confidence: columns.optional_real("confidence")?,
+        detail: columns.optional_text("detail")?,
+        payload: columns.optional_text("payload")?,
     })
 }
 

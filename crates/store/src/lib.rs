@@ -1,4 +1,4 @@
-//! What outlives the process: sessions of streams and viewers, the cameras that are known, and accounts.
+//! What outlives the process: sessions of streams and viewers, the cameras that are known, what happened to them, and accounts.
 //!
 //! [`Store`] is the interface of what is history, [`AccountStore`] that of accounts; behind both are [`SqliteStore`], the embedded database, and [`PostgresStore`], one on a server.
 //! [`StoreWriter`] is the queue through which everything that must not wait writes. Rules about streams or cameras do not belong here.
@@ -8,6 +8,7 @@
 mod accounts;
 mod columns;
 mod error;
+mod health;
 mod migrations;
 mod postgres;
 mod rows;
@@ -25,15 +26,16 @@ pub use accounts::{
     TokenId, UserId, UserRow,
 };
 pub use error::{FileProblem, Place, StoreError};
+pub use health::{DatabaseHealth, Trouble};
 pub use postgres::{
     Limits, PostgresStore, PostgresTarget, ServerFacts, ServerProblem, TargetError,
 };
 pub use rows::{
-    CameraRow, ConnectionState, InterruptedSession, SessionStatus, StreamSession, ViewerSession,
-    Write,
+    CameraEvent, CameraLabel, CameraReport, CameraRow, ConnectionState, EventFilter, EventId,
+    EventKind, InterruptedSession, SessionStatus, StreamSession, ViewerSession, Write,
 };
 pub use sqlite::SqliteStore;
-pub use writer::{QUEUE_LIMIT, StoreWriter, WriterTask};
+pub use writer::{NotKept, QUEUE_LIMIT, StoreWriter, WriterTask};
 
 /// A database. Every write is an upsert of a whole row, so that repeating one does no harm.
 #[async_trait]
@@ -59,6 +61,17 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError::Query`] or [`StoreError::BadRow`].
     async fn cameras(&self) -> Result<Vec<CameraRow>, StoreError>;
+
+    /// What happened to cameras, newest first: the last `limit` of those before `before`.
+    ///
+    /// # Errors
+    /// [`StoreError::Query`] or [`StoreError::BadRow`].
+    async fn camera_events(
+        &self,
+        filter: EventFilter,
+        limit: u32,
+        before: Option<EventId>,
+    ) -> Result<Vec<CameraEvent>, StoreError>;
 
     /// The last sessions of one camera, or of all, newest first.
     ///

@@ -1,5 +1,7 @@
 //! The rows as typed values.
 
+mod camera;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -7,6 +9,10 @@ use apiary_wire::id::{CameraId, StreamId, ViewerId};
 use jiff::Timestamp;
 
 use crate::accounts::AuditRow;
+pub use camera::{
+    CameraEvent, CameraLabel, CameraReport, CameraRow, ConnectionState, EventFilter, EventId,
+    EventKind,
+};
 
 /// One session of a stream, from its start to its end; `stream` changes when the camera is told to play again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,44 +77,6 @@ pub struct ViewerSession {
     pub disconnected_at: Option<Timestamp>,
 }
 
-/// What is known of a camera.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CameraRow {
-    /// The key.
-    pub camera: CameraId,
-    /// What its owner calls it.
-    pub name: Option<String>,
-    /// Its address, as it says itself.
-    pub ip_address: Option<String>,
-    /// Its `softwareVersion`.
-    pub firmware_version: Option<String>,
-    /// Its `hardwareVersion`, such as `VBC01`.
-    pub hardware: Option<String>,
-    /// Its `serialNumber`.
-    pub serial_number: Option<String>,
-    /// The `status` of its last status message.
-    pub status: Option<String>,
-    /// Whether it is connected to the broker, as last heard.
-    pub connection: ConnectionState,
-    /// When it was last heard.
-    pub last_seen: Option<Timestamp>,
-    /// When it became known.
-    pub created_at: Timestamp,
-    /// When this row was last changed.
-    pub updated_at: Timestamp,
-}
-
-/// Whether a camera is connected to the broker, as last heard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ConnectionState {
-    /// It was never heard.
-    Unknown,
-    /// It said hello.
-    Connected,
-    /// It said goodbye, or its last will came.
-    Disconnected,
-}
-
 /// A session that was open when the program ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InterruptedSession {
@@ -121,7 +89,7 @@ pub struct InterruptedSession {
 }
 
 /// Something to be written: the whole row, new or not.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Write {
     /// A stream's session.
     StreamSession(StreamSession),
@@ -131,6 +99,8 @@ pub enum Write {
     Camera(CameraRow),
     /// An entry of the audit log that nobody waits for.
     Audit(AuditRow),
+    /// Something that happened to a camera.
+    CameraEvent(CameraEvent),
 }
 
 impl Write {
@@ -142,6 +112,7 @@ impl Write {
             Self::ViewerSession(row) => format!("viewer session {}", row.viewer),
             Self::Camera(row) => format!("camera {}", row.camera),
             Self::Audit(row) => format!("audit entry {}", row.action),
+            Self::CameraEvent(row) => format!("event {} of camera {}", row.id, row.camera),
         }
     }
 }
@@ -198,4 +169,12 @@ words!(ConnectionState {
     Unknown = "unknown",
     Connected = "connected",
     Disconnected = "disconnected",
+});
+
+words!(EventKind {
+    ActivityStart = "activity_start",
+    ActivityStop = "activity_stop",
+    Connection = "connection",
+    Status = "status",
+    State = "state",
 });

@@ -3,9 +3,9 @@
 //! - The queue is bounded; when it is full, the write is dropped and counted, with one log line per time of trouble.
 //! - One task writes, many rows to a transaction. While the database is away it tries the same rows again, in order.
 //! - A row that the database refuses for good is dropped alone, not with the others of its transaction.
+//! - Who must know that a row is kept before saying so to somebody waits for it ([`StoreWriter::keep`]).
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::error::TrySendError;
@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use crate::Store;
 use crate::error::StoreError;
+use crate::health::{Counters, DatabaseHealth};
 use crate::rows::Write;
 
 /// How many writes may wait; one more is dropped.
@@ -31,8 +32,33 @@ const GRACE: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 enum Message {
     Write(Box<Write>),
+    /// Answered when it is written, or lost.
+    Keep(Box<Write>, oneshot::Sender<bool>),
     /// Answered when everything before it is written or given up.
     Flush(oneshot::Sender<()>),
+}
+
+/// A row is not kept, or not yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotKept {
+    /// Too many rows wait.
+    #[error(
+        "the database does not keep up, so the change may be forgotten with the next restart; try again in a moment"
+    )]
+    QueueFull,
+    /// The database does not want it.
+    #[error(
+        "the database refused the change, which is forgotten with the next restart; the log says why"
+    )]
+    Refused,
+    /// The database is away or slow.
+    #[error(
+        "the database cannot be written at the moment; the change is remembered and will be written when it can be"
+    )]
+    NotYet,
+    /// The program ends.
+    #[error("the server is shutting down")]
+    Ending,
 }
 
 /// Where to write. Cheap to clone.
@@ -40,22 +66,6 @@ enum Message {
 pub struct StoreWriter {
     queue: mpsc::Sender<Message>,
     counters: Arc<Counters>,
-}
-
-#[derive(Debug, Default)]
-struct Counters {
-    dropped: AtomicU64,
-    refused: AtomicU64,
-    /// The queue is full and this was said.
-    complained: AtomicBool,
-    /// Why rows cannot be written now.
-    failing: Mutex<Option<String>>,
-}
-
-impl Counters {
-    fn failing(&self) -> MutexGuard<'_, Option<String>> {
-        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// The task that writes, for its owner.
@@ -88,25 +98,48 @@ impl StoreWriter {
 
     /// Queues a row; never waits.
     pub fn write(&self, write: Write) {
-        match self.queue.try_send(Message::Write(Box::new(write))) {
+        // Counted and said; there is nobody else to tell.
+        let _ = self.queue(Message::Write(Box::new(write)));
+    }
+
+    /// Queues a row and waits until it is written, for at most `patience`.
+    ///
+    /// # Errors
+    /// When it is not written, or not yet.
+    pub async fn keep(&self, write: Write, patience: Duration) -> Result<(), NotKept> {
+        let (done, wait) = oneshot::channel();
+        self.queue(Message::Keep(Box::new(write), done))?;
+        match tokio::time::timeout(patience, wait).await {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false)) => Err(NotKept::Refused),
+            Ok(Err(_)) => Err(NotKept::Ending),
+            Err(_) => Err(NotKept::NotYet),
+        }
+    }
+
+    fn queue(&self, message: Message) -> Result<(), NotKept> {
+        match self.queue.try_send(message) {
             Ok(()) => {
-                if self.counters.complained.swap(false, Ordering::Relaxed) {
+                if self.counters.not_full() {
                     let dropped = self.dropped();
                     tracing::info!(dropped, "the database keeps up again");
                 }
+                Ok(())
             }
             Err(TrySendError::Closed(_)) => {
-                self.counters.dropped.fetch_add(1, Ordering::Relaxed);
-                tracing::debug!("a session row came after the database writer had ended");
+                self.counters.count_dropped();
+                tracing::debug!("a row came after the database writer had ended");
+                Err(NotKept::Ending)
             }
             Err(TrySendError::Full(_)) => {
-                self.counters.dropped.fetch_add(1, Ordering::Relaxed);
-                if !self.counters.complained.swap(true, Ordering::Relaxed) {
+                self.counters.count_dropped();
+                if self.counters.full() {
                     tracing::error!(
                         limit = self.queue.max_capacity(),
-                        "the database does not keep up: session rows are being dropped; streams are not affected"
+                        "the database does not keep up: rows are being dropped; streams are not affected"
                     );
                 }
+                Err(NotKept::QueueFull)
             }
         }
     }
@@ -120,30 +153,23 @@ impl StoreWriter {
         }
     }
 
-    /// Rows that wait to be written.
+    /// How the writing goes.
     #[must_use]
-    pub fn waiting(&self) -> usize {
-        self.queue.max_capacity() - self.queue.capacity()
-    }
-
-    /// Why rows cannot be written now; `None` while they can.
-    #[must_use]
-    pub fn trouble(&self) -> Option<String> {
-        let failing = self.counters.failing().clone();
-        let is_full = self.queue.capacity() == 0;
-        failing.or_else(|| is_full.then(|| "it does not keep up, and rows are dropped".to_owned()))
+    pub fn health(&self) -> DatabaseHealth {
+        let limit = self.queue.max_capacity();
+        self.counters.health(limit - self.queue.capacity(), limit)
     }
 
     /// Rows dropped because the queue was full.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.counters.dropped.load(Ordering::Relaxed)
+        self.counters.dropped()
     }
 
     /// Rows that the database refused for good.
     #[must_use]
     pub fn refused(&self) -> u64 {
-        self.counters.refused.load(Ordering::Relaxed)
+        self.counters.refused()
     }
 }
 
@@ -199,70 +225,84 @@ impl Worker {
 
     async fn handle(&mut self, batch: &mut Vec<Message>) {
         let mut writes = Vec::with_capacity(batch.len());
+        let mut kept = Vec::new();
         let mut flushes = Vec::new();
         for message in batch.drain(..) {
             match message {
                 Message::Write(write) => writes.push(*write),
+                Message::Keep(write, done) => {
+                    kept.push((writes.len(), done));
+                    writes.push(*write);
+                }
                 Message::Flush(done) => flushes.push(done),
             }
         }
-        if !writes.is_empty() {
-            self.write(&writes).await;
+        let lost = if writes.is_empty() {
+            Vec::new()
+        } else {
+            self.write(&writes).await
+        };
+        // Nobody may wait any more, for any of these.
+        for (index, done) in kept {
+            let _ = done.send(!lost.contains(&index));
         }
         for done in flushes {
-            // Nobody may wait any more.
             let _ = done.send(());
         }
     }
 
-    async fn write(&mut self, writes: &[Write]) {
+    /// Writes them; returns the places of those that are lost.
+    async fn write(&mut self, writes: &[Write]) -> Vec<usize> {
+        let mut lost = Vec::new();
         match self.apply_patiently(writes).await {
             Ok(()) => {}
             // The end came while the database was away.
             Err(error) if error.is_passing() || writes.len() == 1 => {
-                for write in writes {
+                for (index, write) in writes.iter().enumerate() {
                     self.give_up(write, &error);
+                    lost.push(index);
                 }
             }
             // One row is to blame: find it.
             Err(_) => {
-                for write in writes {
+                for (index, write) in writes.iter().enumerate() {
                     if let Err(error) = self.apply_patiently(std::slice::from_ref(write)).await {
                         self.give_up(write, &error);
+                        lost.push(index);
                     }
                 }
             }
         }
+        lost
     }
 
     /// Tries until it works, the database refuses for good, or the end has come.
     async fn apply_patiently(&mut self, writes: &[Write]) -> Result<(), StoreError> {
         let mut pause = RETRY_PAUSE_MIN;
-        let mut complained = false;
         loop {
+            self.counters.begin();
             match self.store.apply(writes).await {
                 Ok(()) => {
-                    *self.counters.failing() = None;
-                    if complained {
+                    if self.counters.end(Ok(writes.len())) {
                         tracing::info!("the database can be written again");
                     }
                     return Ok(());
                 }
-                Err(error) if error.is_passing() && self.has_time() => {
-                    if !complained {
-                        complained = true;
-                        *self.counters.failing() = Some(format!("it cannot be written: {error}"));
-                        tracing::error!(
-                            error = &error as &dyn std::error::Error,
-                            "the database cannot be written; trying on"
-                        );
-                    }
+                // It answers, so it is well; the row is not.
+                Err(error) if !error.is_passing() => {
+                    self.counters.end(Ok(0));
+                    return Err(error);
                 }
                 Err(error) => {
-                    if !error.is_passing() {
-                        *self.counters.failing() = None; // it is there, and refuses this
+                    if self.counters.end(Err(&error)) {
+                        tracing::error!(
+                            error = &error as &dyn std::error::Error,
+                            "the database cannot be written; trying on, and streams are not affected"
+                        );
                     }
-                    return Err(error);
+                    if !self.has_time() {
+                        return Err(error);
+                    }
                 }
             }
             tokio::select! {
@@ -279,7 +319,7 @@ impl Worker {
     }
 
     fn give_up(&self, write: &Write, error: &StoreError) {
-        self.counters.refused.fetch_add(1, Ordering::Relaxed);
+        self.counters.count_refused();
         tracing::error!(
             subject = write.subject(),
             error = error as &dyn std::error::Error,

@@ -330,10 +330,7 @@ async fn a_look_changes_nothing_and_tells_versions() {
         assert!(facts.version.starts_with(char::is_numeric), "{facts:?}");
         let store = PostgresStore::open(&target, POOL).await.unwrap();
         let facts = PostgresStore::examine(&target).await.unwrap();
-        assert!(
-            facts.schema >= Some(2),
-            "also while it is in use: {facts:?}"
-        );
+        assert!(facts.schema > Some(1), "also while it is in use: {facts:?}");
         drop(store);
     })
     .await;
@@ -362,9 +359,9 @@ async fn a_zero_in_a_text_is_replaced() {
         let database = fresh().await;
         let store = open(&database.url()).await.unwrap();
         let mut row = camera_row(1);
-        row.name = Some("a\0b".to_owned());
+        row.label.name = Some("a\0b".to_owned());
         store.apply(&[Write::Camera(row.clone())]).await.unwrap();
-        row.name = Some("a\u{fffd}b".to_owned());
+        row.label.name = Some("a\u{fffd}b".to_owned());
         assert_eq!(store.cameras().await.unwrap(), [row]);
     })
     .await;

@@ -160,7 +160,7 @@ async fn a_zero_in_a_text_comes_back() {
     let place = place();
     let store = place.open().await.unwrap();
     let mut row = suite::camera_row(1);
-    row.name = Some("a\0b".to_owned());
+    row.label.name = Some("a\0b".to_owned());
     store.apply(&[Write::Camera(row.clone())]).await.unwrap();
     assert_eq!(store.cameras().await.unwrap(), [row]);
 }

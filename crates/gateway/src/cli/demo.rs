@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 
 use apiary_sim::{Broker, CameraConfig, Simulator, SimulatorConfig};
-use apiary_store::{CameraRow, SqliteStore, Store, StoreError, Write};
+use apiary_store::{CameraLabel, CameraRow, SqliteStore, Store, StoreError, Write};
 use clap::Args;
 use jiff::Timestamp;
 use tempfile::TempDir;
@@ -123,7 +123,10 @@ async fn introduce(config: &Config, cameras: &[CameraConfig]) -> Result<(), Stor
         .iter()
         .map(|camera| {
             Write::Camera(CameraRow {
-                name: Some(camera.name.clone()),
+                label: CameraLabel {
+                    name: Some(camera.name.clone()),
+                    ..CameraLabel::default()
+                },
                 ..new_row(camera.id, now)
             })
         })

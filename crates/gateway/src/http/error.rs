@@ -1,6 +1,7 @@
 //! What a failed request is answered with: one place that maps kinds of failure to HTTP and to signaling.
 
 use apiary_media::engine::EngineError;
+use apiary_store::{NotKept, StoreError};
 use apiary_wire::id::CameraIdError;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -8,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::supervisor::{JoinError, NoStream, StartError};
+use crate::supervisor::{JoinError, LabelError, NoStream, StartError};
 
 /// Seconds after which a refusal for want of room is worth trying again.
 const RETRY_AFTER_S: u64 = 5;
@@ -95,6 +96,38 @@ impl From<StartError> for ApiError {
             StartError::Engine(error) => error.into(),
             StartError::ShuttingDown => Self::new(StatusCode::SERVICE_UNAVAILABLE, message),
         }
+    }
+}
+
+impl From<LabelError> for ApiError {
+    fn from(error: LabelError) -> Self {
+        let status = match error {
+            LabelError::UnknownCamera(_) => StatusCode::NOT_FOUND,
+            LabelError::NotKept(NotKept::Refused) => StatusCode::INTERNAL_SERVER_ERROR,
+            LabelError::NotKept(NotKept::QueueFull | NotKept::NotYet | NotKept::Ending) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
+impl From<StoreError> for ApiError {
+    /// What the database said is for the log: the one who asked can do nothing about it.
+    fn from(error: StoreError) -> Self {
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            "the database cannot be read"
+        );
+        let status = if error.is_passing() {
+            StatusCode::SERVICE_UNAVAILABLE
+        } else {
+            StatusCode::INTERNAL_SERVER_ERROR
+        };
+        Self::new(
+            status,
+            "the database cannot be read at the moment; the log says why",
+        )
     }
 }
 

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use apiary_wire::id::CameraId;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};
-use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Path, Request};
+use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use serde::de::DeserializeOwned;
@@ -53,6 +53,19 @@ impl<S: Send + Sync> FromRequestParts<S> for PathParameters {
             .await
             .map_err(refuse)?;
         Ok(Self(parameters))
+    }
+}
+
+/// The fields of the query.
+pub(super) struct QueryFields<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for QueryFields<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        Query::try_from_uri(&parts.uri)
+            .map(|Query(fields)| Self(fields))
+            .map_err(|rejection| ApiError::bad_request(rejection.body_text()))
     }
 }
 

@@ -231,7 +231,7 @@ fn commands(text: &mut Exposition, sources: &Sources) {
 fn database(text: &mut Exposition, sources: &Sources) {
     let writer = &sources.writer;
     text.gauge("apiary_database_queue", "Rows that wait to be written.")
-        .is(writer.waiting());
+        .is(writer.health().queued);
     text.gauge(
         "apiary_database_queue_limit",
         "Rows that may wait; one more is dropped.",

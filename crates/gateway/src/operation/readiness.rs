@@ -92,7 +92,7 @@ impl Readiness {
         let seen = Report {
             broker: Look::new(broker_trouble(&broker), now),
             engine: Look::new(engine.health().trouble, now),
-            database: Look::new(writer.trouble(), now),
+            database: Look::new(database_trouble(&writer), now),
         };
         Self(Arc::new(Inner {
             broker,
@@ -108,7 +108,7 @@ impl Readiness {
         let now = Timestamp::now();
         let broker = broker_trouble(&inner.broker);
         let engine = inner.engine.health().trouble;
-        let database = inner.writer.trouble();
+        let database = database_trouble(&inner.writer);
         // Each field is whole at each step.
         let mut seen = inner.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.broker.update(broker, now);
@@ -124,6 +124,10 @@ impl Readiness {
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
+}
+
+fn database_trouble(writer: &StoreWriter) -> Option<String> {
+    writer.health().trouble.map(|trouble| trouble.what)
 }
 
 fn broker_trouble(broker: &watch::Receiver<BrokerState>) -> Option<String> {

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::Shared;
+use super::camera_events::Said;
 use super::cameras::Presence;
 use super::snapshot::Gone;
 use crate::mqtt::ControlEvent;
@@ -135,11 +136,16 @@ impl Dispatcher {
             ControlEvent::Camera {
                 camera,
                 message,
+                raw,
                 retained,
-                ..
             } => {
-                let now = Timestamp::now();
-                let heard = self.shared.cameras.heard(camera, &message, retained, now);
+                let heard = self.shared.cameras.heard(Said {
+                    camera,
+                    message: &message,
+                    raw: &raw,
+                    retained,
+                    now: Timestamp::now(),
+                });
                 let presence = heard.presence;
                 self.shared.on_heard(heard);
                 match presence {

@@ -1,6 +1,7 @@
 //! Why the supervisor cannot do what was asked.
 
 use apiary_media::engine::EngineError;
+use apiary_store::NotKept;
 use apiary_wire::id::CameraId;
 use apiary_wire::units::Bitrate;
 
@@ -49,4 +50,15 @@ pub enum JoinError {
 pub struct NoStream {
     /// The camera.
     pub camera: CameraId,
+}
+
+/// What an owner said of a camera is not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LabelError {
+    /// Nobody ever heard of that camera.
+    #[error("camera {0} is not known: it was never heard of, and nobody asked for it yet")]
+    UnknownCamera(CameraId),
+    /// The database did not take it.
+    #[error(transparent)]
+    NotKept(#[from] NotKept),
 }

@@ -9,7 +9,7 @@ use apiary_core::lifecycle::{Input, Lifecycle, Phase, StopReason};
 use apiary_media::engine::{
     BitrateBounds, CandidateDelivery, EngineError, IceParameters, JoinRequest, TrickledCandidate,
 };
-use apiary_store::{StoreError, ViewerSession, Write};
+use apiary_store::{CameraEvent, EventFilter, EventId, StoreError, ViewerSession, Write};
 use apiary_wire::id::{CameraId, StreamId, ViewerId};
 use apiary_wire::units::Bitrate;
 use futures_util::future::join_all;
@@ -20,7 +20,8 @@ use tokio::time::timeout;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use super::error::{JoinError, NoStream, StartError};
+use super::cameras::LabelChange;
+use super::error::{JoinError, LabelError, NoStream, StartError};
 use super::session::{Order, Session};
 use super::shared::{Shared, SupervisorParts};
 use super::snapshot::{CameraSnapshot, Gone, StreamSnapshot, SupervisorEvent, ViewerSnapshot};
@@ -37,6 +38,8 @@ const JOIN_ATTEMPTS: usize = 3;
 const LEG_LOSS_HEARD: Duration = Duration::from_secs(2);
 /// Longest text of a browser's name for itself that is kept.
 const USER_AGENT_LIMIT: usize = 256;
+/// Longest that somebody waits for a camera's new name to be kept.
+const LABEL_PATIENCE: Duration = Duration::from_secs(5);
 /// Time for all streams to stop at the end of the program.
 const SHUTDOWN_STREAMS: Duration = Duration::from_millis(2500);
 /// Time for the other tasks, which have nothing to wait for.
@@ -229,7 +232,7 @@ impl Supervisor {
         })
     }
 
-    /// All cameras that are known, by id.
+    /// All cameras that are known, in the order that their owner gave them, then by id.
     pub fn cameras(&self) -> Vec<CameraSnapshot> {
         self.shared.cameras.all()
     }
@@ -237,6 +240,45 @@ impl Supervisor {
     /// What happened to all streams and viewers together.
     pub fn totals(&self) -> &Totals {
         &self.shared.totals
+    }
+
+    /// A camera, if it is known.
+    pub fn camera(&self, camera: CameraId) -> Option<CameraSnapshot> {
+        self.shared.cameras.get(camera)
+    }
+
+    /// Changes what the owner says of a camera; done when that is kept.
+    ///
+    /// # Errors
+    /// When the camera is not known, or the database does not take the change.
+    pub async fn label_camera(
+        &self,
+        camera: CameraId,
+        change: LabelChange,
+    ) -> Result<CameraSnapshot, LabelError> {
+        let (row, snapshot) = self
+            .shared
+            .cameras
+            .label(camera, change, Timestamp::now())
+            .ok_or(LabelError::UnknownCamera(camera))?;
+        self.shared
+            .tell(SupervisorEvent::CameraChanged(snapshot.clone()));
+        let row = Write::Camera(row);
+        self.shared.writer.keep(row, LABEL_PATIENCE).await?;
+        Ok(snapshot)
+    }
+
+    /// What happened to cameras, newest first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn camera_events(
+        &self,
+        filter: EventFilter,
+        limit: u32,
+        before: Option<EventId>,
+    ) -> Result<Vec<CameraEvent>, StoreError> {
+        self.shared.store.camera_events(filter, limit, before).await
     }
 
     /// What changes from now on. A subscriber that lags must read the state anew.

@@ -8,6 +8,7 @@
 //! Locks are held for single steps and never across an await. All tasks belong to [`Shared`] and end with
 //! [`Supervisor::shutdown`].
 
+mod camera_events;
 mod cameras;
 mod commands;
 mod dispatch;
@@ -22,9 +23,10 @@ mod streams;
 mod totals;
 mod viewers;
 
+pub use cameras::LabelChange;
 pub(crate) use cameras::new_row;
 pub use commands::CameraCommands;
-pub use error::{JoinError, NoStream, StartError};
+pub use error::{JoinError, LabelError, NoStream, StartError};
 pub use handle::{JoinedStream, StartOptions, Supervisor, ViewerOffer, ViewerOrigin};
 use shared::Shared;
 pub use shared::{EVENT_QUEUE, SupervisorParts};

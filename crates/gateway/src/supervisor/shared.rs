@@ -37,9 +37,9 @@ pub struct SupervisorParts {
     pub engine: Arc<dyn MediaEngine>,
     /// The way to the cameras.
     pub commands: Arc<dyn CameraCommands>,
-    /// Read once, at the start.
+    /// Read at the start, and for who asks what happened.
     pub store: Arc<dyn Store>,
-    /// Written from then on.
+    /// The way on which everything is written.
     pub writer: StoreWriter,
 }
 
@@ -47,6 +47,7 @@ pub(super) struct Shared {
     pub(super) config: Arc<Config>,
     pub(super) engine: Arc<dyn MediaEngine>,
     pub(super) commands: Arc<dyn CameraCommands>,
+    pub(super) store: Arc<dyn Store>,
     pub(super) writer: StoreWriter,
     pub(super) streams: Streams,
     pub(super) viewers: Viewers,
@@ -90,6 +91,7 @@ impl Shared {
             config,
             engine,
             commands,
+            store,
             writer,
             streams: Streams::default(),
             viewers: Viewers::default(),
@@ -162,6 +164,9 @@ impl Shared {
     pub(super) fn on_heard(&self, heard: Heard) {
         if let Some(row) = heard.row {
             self.writer.write(Write::Camera(row));
+        }
+        if let Some(event) = heard.event {
+            self.writer.write(Write::CameraEvent(event));
         }
         if let Some(changed) = heard.changed {
             self.tell(SupervisorEvent::CameraChanged(changed));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use apiary_core::lifecycle::{Health, Phase};
 use apiary_media::engine::{CloseReason, ViewerGoneReason};
+use apiary_store::{CameraLabel, CameraReport};
 use apiary_wire::id::{CameraId, StreamId, ViewerId};
 use jiff::Timestamp;
 
@@ -85,12 +86,12 @@ pub struct ViewerSnapshot {
 }
 
 /// A camera that is known.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct CameraSnapshot {
     /// Which.
     pub camera: CameraId,
-    /// What its owner calls it.
-    pub name: Option<String>,
+    /// What its owner says of it.
+    pub label: CameraLabel,
     /// Whether it is connected to the broker; `None` when that was never heard.
     pub online: Option<bool>,
     /// When it was last heard.
@@ -101,8 +102,8 @@ pub struct CameraSnapshot {
     pub hardware: Option<String>,
     /// Its own address, as it says.
     pub address: Option<String>,
-    /// The word in its last status message.
-    pub status: Option<String>,
+    /// What it last said of itself.
+    pub report: CameraReport,
 }
 
 /// What changed.

@@ -54,6 +54,7 @@ pub(crate) struct Gateway {
     pub(crate) signaling: SocketAddr,
     pub(crate) engine: Arc<FakeEngine>,
     pub(crate) supervisor: Supervisor,
+    pub(crate) store: Arc<dyn Store>,
     cameras: Arc<QuietCameras>,
     client: reqwest::Client,
     server: HttpServer,
@@ -84,7 +85,7 @@ impl Gateway {
             config: Arc::new(config),
             engine: engine.clone(),
             commands: cameras.clone(),
-            store,
+            store: Arc::clone(&store),
             writer: writes.clone(),
         })
         .await
@@ -107,6 +108,7 @@ impl Gateway {
             signaling: signaling.local_addr().unwrap(),
             engine,
             supervisor,
+            store,
             cameras,
             client: reqwest::Client::new(),
             server: HttpServer::start(parts, vec![http], vec![signaling]),
@@ -193,15 +195,7 @@ impl Gateway {
     /// A connection message of a camera; done when the camera is known.
     pub(crate) async fn camera_says(&self, camera: &str, connection: &str) {
         let topic = format!("prod/device/connection/hive-cam/{camera}");
-        let raw = connection.as_bytes();
-        let (camera, message) = CameraMessage::parse(&topic, raw).unwrap();
-        let said = ControlEvent::Camera {
-            camera,
-            message,
-            raw: Arc::from(raw),
-            retained: false,
-        };
-        self.cameras.events.send(said).unwrap();
+        let camera = self.camera_publishes(&topic, connection);
         self.until("known", || {
             self.supervisor
                 .cameras()
@@ -209,6 +203,20 @@ impl Gateway {
                 .any(|known| known.camera == camera)
         })
         .await;
+    }
+
+    /// Any message of a camera.
+    pub(crate) fn camera_publishes(&self, topic: &str, payload: &str) -> CameraId {
+        let raw = payload.as_bytes();
+        let (camera, message) = CameraMessage::parse(topic, raw).unwrap();
+        let said = ControlEvent::Camera {
+            camera,
+            message,
+            raw: Arc::from(raw),
+            retained: false,
+        };
+        self.cameras.events.send(said).unwrap();
+        camera
     }
 
     /// Waits until something is so. Changes are announced by the supervisor's events.

@@ -5,8 +5,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use apiary_store::{
-    CameraRow, InterruptedSession, SessionStatus, Store, StoreError, StreamSession, ViewerSession,
-    Write,
+    CameraEvent, CameraRow, EventFilter, EventId, InterruptedSession, SessionStatus, Store,
+    StoreError, StreamSession, ViewerSession, Write,
 };
 use apiary_wire::id::CameraId;
 use async_trait::async_trait;
@@ -23,6 +23,7 @@ struct Tables {
     streams: BTreeMap<String, StreamSession>,
     viewers: BTreeMap<String, ViewerSession>,
     cameras: BTreeMap<CameraId, CameraRow>,
+    events: BTreeMap<EventId, CameraEvent>,
 }
 
 impl MemoryStore {
@@ -70,7 +71,10 @@ impl Store for MemoryStore {
                 Write::Camera(row) => {
                     tables.cameras.insert(row.camera, row);
                 }
-                Write::Audit(_) => {}
+                Write::CameraEvent(row) => {
+                    tables.events.insert(row.id, row);
+                }
+                Write::Audit(_) => {} // not written here
             }
         }
         Ok(())
@@ -105,6 +109,16 @@ impl Store for MemoryStore {
             .values()
             .cloned()
             .collect())
+    }
+
+    async fn camera_events(
+        &self,
+        _: EventFilter,
+        _: u32,
+        _: Option<EventId>,
+    ) -> Result<Vec<CameraEvent>, StoreError> {
+        let events = self.tables.lock().unwrap().events.clone();
+        Ok(events.into_values().rev().collect())
     }
 
     async fn stream_sessions(

@@ -27,7 +27,10 @@ use crate::Store;
 use crate::accounts::{self, AccountStore, AccountTables, AccountWrite, AuditRow};
 use crate::error::{Place, StoreError};
 use crate::migrations;
-use crate::rows::{CameraRow, InterruptedSession, StreamSession, ViewerSession, Write};
+use crate::rows::{
+    CameraEvent, CameraRow, EventFilter, EventId, InterruptedSession, StreamSession, ViewerSession,
+    Write,
+};
 
 pub(crate) use problem::{is_passing, sqlstate};
 pub(crate) use write::without_nul;
@@ -295,7 +298,8 @@ async fn schema_version(
     let known = migrations::latest(&MIGRATIONS);
     let (ours, foreign): (bool, Option<String>) = sqlx::query_as(
         "SELECT to_regclass('apiary_migrations') IS NOT NULL, \
-         coalesce(to_regclass('stream_sessions'), to_regclass('viewer_sessions'), to_regclass('cameras'))::text",
+         coalesce(to_regclass('stream_sessions'), to_regclass('viewer_sessions'), to_regclass('cameras'), \
+         to_regclass('camera_events'))::text",
     )
     .fetch_one(&mut *connection)
     .await
@@ -363,6 +367,17 @@ impl Store for PostgresStore {
         in_time!(self, "read the cameras", |connection| read::cameras(
             connection
         ))
+    }
+
+    async fn camera_events(
+        &self,
+        filter: EventFilter,
+        limit: u32,
+        before: Option<EventId>,
+    ) -> Result<Vec<CameraEvent>, StoreError> {
+        in_time!(self, "read the events of cameras", |connection| {
+            read::camera_events(connection, filter, limit, before)
+        })
     }
 
     async fn stream_sessions(

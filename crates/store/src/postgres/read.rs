@@ -1,12 +1,12 @@
 //! The statements that read. Times come as the text that SQLite keeps, so that both are understood by the same code.
 
 use apiary_wire::id::CameraId;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, QueryBuilder};
 
 use super::write::without_nul;
 use crate::columns;
 use crate::error::StoreError;
-use crate::rows::{CameraRow, StreamSession, ViewerSession};
+use crate::rows::{CameraEvent, CameraRow, EventFilter, EventId, StreamSession, ViewerSession};
 
 /// A column with a time, as text in UTC.
 macro_rules! time {
@@ -22,7 +22,8 @@ macro_rules! time {
 
 pub(super) async fn cameras(connection: &mut PgConnection) -> Result<Vec<CameraRow>, StoreError> {
     let rows = sqlx::query(concat!(
-        "SELECT camera_id, name, ip_address, firmware_version, hardware, serial_number, status, connection_status, ",
+        "SELECT camera_id, name, room, position, ip_address, firmware_version, hardware, serial_number, status, mode, \
+         settings, battery_percent, signal, temperature, connection_status, ",
         time!("last_seen"),
         ", ",
         time!("created_at"),
@@ -37,6 +38,43 @@ pub(super) async fn cameras(connection: &mut PgConnection) -> Result<Vec<CameraR
         source,
     })?;
     rows.iter().map(columns::camera).collect()
+}
+
+pub(super) async fn camera_events(
+    connection: &mut PgConnection,
+    filter: EventFilter,
+    limit: u32,
+    before: Option<EventId>,
+) -> Result<Vec<CameraEvent>, StoreError> {
+    // Only the conditions that there are, so that an index serves them.
+    let mut query = QueryBuilder::new(concat!(
+        "SELECT id, camera_id, kind, ",
+        time!("at"),
+        ", event_id, activity_type, confidence, detail, payload FROM camera_events WHERE TRUE",
+    ));
+    if let Some(camera) = filter.camera {
+        query
+            .push(" AND camera_id = ")
+            .push_bind(camera.to_string());
+    }
+    if let Some(kind) = filter.kind {
+        query.push(" AND kind = ").push_bind(kind.as_str());
+    }
+    if let Some(id) = before {
+        query.push(" AND id < ").push_bind(id.to_string());
+    }
+    query
+        .push(" ORDER BY id DESC LIMIT ")
+        .push_bind(i64::from(limit));
+    let rows = query
+        .build()
+        .fetch_all(connection)
+        .await
+        .map_err(|source| StoreError::Query {
+            operation: "read the events of cameras",
+            source,
+        })?;
+    rows.iter().map(columns::camera_event).collect()
 }
 
 pub(super) async fn stream_sessions(

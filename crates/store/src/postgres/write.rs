@@ -9,7 +9,7 @@ use crate::accounts;
 use crate::columns;
 use crate::error::StoreError;
 use crate::rows::{
-    CameraRow, InterruptedSession, SessionStatus, StreamSession, ViewerSession, Write,
+    CameraEvent, CameraRow, InterruptedSession, SessionStatus, StreamSession, ViewerSession, Write,
 };
 
 /// A time as text that PostgreSQL reads.
@@ -53,6 +53,9 @@ pub(super) async fn apply(
             Write::Audit(row) => accounts::postgres::audit(&mut transaction, row)
                 .await
                 .map_err(failed("write an audit entry"))?,
+            Write::CameraEvent(row) => camera_event(&mut transaction, row)
+                .await
+                .map_err(failed("write an event of a camera"))?,
         }
     }
     transaction
@@ -117,25 +120,56 @@ async fn viewer_session(
 async fn camera(connection: &mut PgConnection, row: &CameraRow) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO cameras (camera_id, name, ip_address, firmware_version, hardware, serial_number, status, \
-         connection_status, last_seen, created_at, updated_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::text::timestamptz, $10::text::timestamptz, $11::text::timestamptz) \
+         connection_status, last_seen, created_at, updated_at, room, position, mode, settings, battery_percent, signal, \
+         temperature) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::text::timestamptz, $10::text::timestamptz, $11::text::timestamptz, \
+         $12, $13, $14, $15, $16, $17, $18) \
          ON CONFLICT (camera_id) DO UPDATE SET name = excluded.name, ip_address = excluded.ip_address, \
          firmware_version = excluded.firmware_version, hardware = excluded.hardware, \
          serial_number = excluded.serial_number, status = excluded.status, \
          connection_status = excluded.connection_status, last_seen = excluded.last_seen, \
-         updated_at = excluded.updated_at",
+         updated_at = excluded.updated_at, room = excluded.room, position = excluded.position, mode = excluded.mode, \
+         settings = excluded.settings, battery_percent = excluded.battery_percent, signal = excluded.signal, \
+         temperature = excluded.temperature",
     )
     .bind(row.camera.to_string())
-    .bind(optional(&row.name))
+    .bind(optional(&row.label.name))
     .bind(optional(&row.ip_address))
     .bind(optional(&row.firmware_version))
     .bind(optional(&row.hardware))
     .bind(optional(&row.serial_number))
-    .bind(optional(&row.status))
+    .bind(optional(&row.report.status))
     .bind(row.connection.as_str())
     .bind(row.last_seen.map(text))
     .bind(text(row.created_at))
     .bind(text(row.updated_at))
+    .bind(optional(&row.label.room))
+    .bind(row.label.position.map(i64::from))
+    .bind(optional(&row.report.mode))
+    .bind(optional(&row.report.settings))
+    .bind(row.report.battery_percent)
+    .bind(row.report.signal)
+    .bind(row.report.temperature)
+    .execute(connection)
+    .await
+    .map(|_| ())
+}
+
+/// What happened does not change: the first row of a key stays.
+async fn camera_event(connection: &mut PgConnection, row: &CameraEvent) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO camera_events (id, camera_id, kind, at, event_id, activity_type, confidence, detail, payload) \
+         VALUES ($1, $2, $3, $4::text::timestamptz, $5, $6, $7, $8, $9) ON CONFLICT (id) DO NOTHING",
+    )
+    .bind(row.id.to_string())
+    .bind(row.camera.to_string())
+    .bind(row.kind.as_str())
+    .bind(text(row.at))
+    .bind(optional(&row.event_id))
+    .bind(optional(&row.activity_type))
+    .bind(row.confidence)
+    .bind(optional(&row.detail))
+    .bind(optional(&row.payload))
     .execute(connection)
     .await
     .map(|_| ())

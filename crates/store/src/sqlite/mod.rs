@@ -19,7 +19,10 @@ use crate::Store;
 use crate::accounts::{self, AccountStore, AccountTables, AccountWrite, AuditRow};
 use crate::error::{FileProblem, Place, StoreError};
 use crate::migrations;
-use crate::rows::{CameraRow, InterruptedSession, StreamSession, ViewerSession, Write};
+use crate::rows::{
+    CameraEvent, CameraRow, EventFilter, EventId, InterruptedSession, StreamSession, ViewerSession,
+    Write,
+};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations/sqlite");
 
@@ -152,6 +155,15 @@ impl Store for SqliteStore {
 
     async fn cameras(&self) -> Result<Vec<CameraRow>, StoreError> {
         read::cameras(&self.pool).await
+    }
+
+    async fn camera_events(
+        &self,
+        filter: EventFilter,
+        limit: u32,
+        before: Option<EventId>,
+    ) -> Result<Vec<CameraEvent>, StoreError> {
+        read::camera_events(&self.pool, filter, limit, before).await
     }
 
     async fn stream_sessions(

@@ -1,11 +1,11 @@
 //! The statements that read.
 
 use apiary_wire::id::CameraId;
-use sqlx::SqlitePool;
+use sqlx::{QueryBuilder, SqlitePool};
 
 use crate::columns;
 use crate::error::StoreError;
-use crate::rows::{CameraRow, StreamSession, ViewerSession};
+use crate::rows::{CameraEvent, CameraRow, EventFilter, EventId, StreamSession, ViewerSession};
 
 pub(super) async fn cameras(pool: &SqlitePool) -> Result<Vec<CameraRow>, StoreError> {
     let rows = sqlx::query("SELECT * FROM cameras ORDER BY camera_id")
@@ -16,6 +16,37 @@ pub(super) async fn cameras(pool: &SqlitePool) -> Result<Vec<CameraRow>, StoreEr
             source,
         })?;
     rows.iter().map(columns::camera).collect()
+}
+
+pub(super) async fn camera_events(
+    pool: &SqlitePool,
+    filter: EventFilter,
+    limit: u32,
+    before: Option<EventId>,
+) -> Result<Vec<CameraEvent>, StoreError> {
+    // Only the conditions that there are, so that an index serves them.
+    let mut query = QueryBuilder::new("SELECT * FROM camera_events WHERE TRUE");
+    if let Some(camera) = filter.camera {
+        query
+            .push(" AND camera_id = ")
+            .push_bind(camera.to_string());
+    }
+    if let Some(kind) = filter.kind {
+        query.push(" AND kind = ").push_bind(kind.as_str());
+    }
+    if let Some(id) = before {
+        query.push(" AND id < ").push_bind(id.to_string());
+    }
+    query.push(" ORDER BY id DESC LIMIT ").push_bind(limit);
+    let rows = query
+        .build()
+        .fetch_all(pool)
+        .await
+        .map_err(|source| StoreError::Query {
+            operation: "read the events of cameras",
+            source,
+        })?;
+    rows.iter().map(columns::camera_event).collect()
 }
 
 pub(super) async fn stream_sessions(

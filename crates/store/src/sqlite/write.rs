@@ -7,7 +7,7 @@ use crate::accounts;
 use crate::columns;
 use crate::error::StoreError;
 use crate::rows::{
-    CameraRow, InterruptedSession, SessionStatus, StreamSession, ViewerSession, Write,
+    CameraEvent, CameraRow, InterruptedSession, SessionStatus, StreamSession, ViewerSession, Write,
 };
 
 /// Text whose order is the order in time.
@@ -36,6 +36,9 @@ pub(super) async fn apply(pool: &SqlitePool, writes: &[Write]) -> Result<(), Sto
             Write::Audit(row) => accounts::sqlite::audit(&mut transaction, row)
                 .await
                 .map_err(failed("write an audit entry"))?,
+            Write::CameraEvent(row) => camera_event(&mut transaction, row)
+                .await
+                .map_err(failed("write an event of a camera"))?,
         }
     }
     transaction
@@ -96,22 +99,54 @@ async fn viewer_session(
 async fn camera(connection: &mut SqliteConnection, row: &CameraRow) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO cameras (camera_id, name, ip_address, firmware_version, hardware, serial_number, status, \
-         connection_status, last_seen, created_at, updated_at) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) \
+         connection_status, last_seen, created_at, updated_at, room, position, mode, settings, battery_percent, signal, \
+         temperature) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18) \
          ON CONFLICT (camera_id) DO UPDATE SET name = ?2, ip_address = ?3, firmware_version = ?4, hardware = ?5, \
-         serial_number = ?6, status = ?7, connection_status = ?8, last_seen = ?9, updated_at = ?11",
+         serial_number = ?6, status = ?7, connection_status = ?8, last_seen = ?9, updated_at = ?11, room = ?12, \
+         position = ?13, mode = ?14, settings = ?15, battery_percent = ?16, signal = ?17, temperature = ?18",
     )
     .bind(row.camera.to_string())
-    .bind(&row.name)
+    .bind(&row.label.name)
     .bind(&row.ip_address)
     .bind(&row.firmware_version)
     .bind(&row.hardware)
     .bind(&row.serial_number)
-    .bind(&row.status)
+    .bind(&row.report.status)
     .bind(row.connection.as_str())
     .bind(row.last_seen.map(text))
     .bind(text(row.created_at))
     .bind(text(row.updated_at))
+    .bind(&row.label.room)
+    .bind(row.label.position)
+    .bind(&row.report.mode)
+    .bind(&row.report.settings)
+    .bind(row.report.battery_percent)
+    .bind(row.report.signal)
+    .bind(row.report.temperature)
+    .execute(connection)
+    .await
+    .map(|_| ())
+}
+
+/// What happened does not change: the first row of a key stays.
+async fn camera_event(
+    connection: &mut SqliteConnection,
+    row: &CameraEvent,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO camera_events (id, camera_id, kind, at, event_id, activity_type, confidence, detail, payload) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (id) DO NOTHING",
+    )
+    .bind(row.id.to_string())
+    .bind(row.camera.to_string())
+    .bind(row.kind.as_str())
+    .bind(text(row.at))
+    .bind(&row.event_id)
+    .bind(&row.activity_type)
+    .bind(row.confidence)
+    .bind(&row.detail)
+    .bind(&row.payload)
     .execute(connection)
     .await
     .map(|_| ())

@@ -1,6 +1,7 @@
 //! The writer in front of a database that fails on command; time is tokio's paused clock.
 
 use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
 
 use apiary_wire::id::{CameraId, StreamId};
 use async_trait::async_trait;
@@ -8,8 +9,13 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use std::sync::atomic::Ordering;
+
 use super::*;
-use crate::rows::{CameraRow, InterruptedSession, SessionStatus, StreamSession, ViewerSession};
+use crate::rows::{
+    CameraEvent, CameraRow, EventFilter, EventId, InterruptedSession, SessionStatus, StreamSession,
+    ViewerSession,
+};
 
 /// What the database does with the next write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +52,9 @@ impl Moody {
 fn name(write: &Write) -> &str {
     match write {
         Write::StreamSession(row) => &row.session_id,
-        Write::ViewerSession(_) | Write::Camera(_) | Write::Audit(_) => panic!("not written here"),
+        Write::ViewerSession(_) | Write::Camera(_) | Write::Audit(_) | Write::CameraEvent(_) => {
+            panic!("not written here")
+        }
     }
 }
 
@@ -81,6 +89,15 @@ impl Store for Moody {
     }
 
     async fn cameras(&self) -> Result<Vec<CameraRow>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn camera_events(
+        &self,
+        _: EventFilter,
+        _: u32,
+        _: Option<EventId>,
+    ) -> Result<Vec<CameraEvent>, StoreError> {
         Ok(Vec::new())
     }
 
@@ -141,15 +158,18 @@ async fn f09_what_came_while_the_database_was_away_is_written_once_when_it_is_ba
     for name in names(1..10) {
         writer.write(row(&name));
     }
-    assert!(writer.trouble().unwrap().contains("cannot be written"));
-    assert_eq!(writer.waiting(), 9, "the first is being tried");
+    let health = writer.health();
+    let trouble = health.trouble.expect("a trouble is told");
+    assert!(trouble.what.contains("write"), "{trouble:?}");
+    assert_eq!((health.queued, health.written), (9, 0));
     let attempts = store.attempts.load(Ordering::Relaxed);
     assert!((10..60).contains(&attempts), "{attempts} attempts in 60 s");
     store.mood.send_replace(Mood::Works);
     writer.flush().await;
     assert_eq!(store.written(), names(0..10));
-    assert_eq!((writer.trouble(), writer.waiting()), (None, 0));
-    assert_eq!(writer.dropped(), 0);
+    let health = writer.health();
+    assert_eq!((health.queued, health.written, health.dropped), (0, 10, 0));
+    assert_eq!(health.trouble, None);
     task.shutdown(Duration::from_secs(1)).await;
 }
 
@@ -165,7 +185,11 @@ async fn a_full_queue_drops_and_counts_and_never_waits() {
         writer.write(row(&name));
     }
     assert_eq!(writer.dropped(), 99 - 8);
-    assert!(writer.trouble().unwrap().contains("does not keep up"));
+    let trouble = writer.health().trouble.expect("it is noticed");
+    assert!(trouble.what.contains("does not keep up"), "{trouble:?}");
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let trouble = writer.health().trouble.expect("it is noticed");
+    assert!(trouble.what.contains("does not answer"), "{trouble:?}");
     store.mood.send_replace(Mood::Works);
     writer.flush().await;
     assert_eq!(store.written(), names(0..9));
@@ -215,4 +239,36 @@ async fn shutdown_does_not_wait_for_a_dead_database() {
         task.shutdown(Duration::from_secs(1)).await;
         assert!(begin.elapsed() <= Duration::from_secs(3), "{mood:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_row_is_told_what_became_of_it() {
+    let patience = Duration::from_secs(5);
+    let store = Moody::new(Mood::Refuses("bad"));
+    let (writer, task) = StoreWriter::with_limit(store.clone(), 8);
+    writer.write(row("0"));
+    assert_eq!(writer.keep(row("good"), patience).await, Ok(()));
+    assert_eq!(store.written(), ["0", "good"]);
+    // Both in one transaction, of which only one row is to blame.
+    let (bad, good) = tokio::join!(
+        writer.keep(row("bad"), patience),
+        writer.keep(row("better"), patience)
+    );
+    assert_eq!((bad, good), (Err(NotKept::Refused), Ok(())));
+
+    store.mood.send_replace(Mood::Away);
+    let late = writer.keep(row("late"), patience).await;
+    assert_eq!(late, Err(NotKept::NotYet));
+    while writer.dropped() == 0 {
+        writer.write(row("filler"));
+    }
+    let full = writer.keep(row("one more"), patience).await;
+    assert_eq!(full, Err(NotKept::QueueFull));
+    store.mood.send_replace(Mood::Works);
+    writer.flush().await;
+    assert!(store.written().contains(&"late".to_owned()));
+
+    task.shutdown(Duration::from_secs(1)).await;
+    let over = writer.keep(row("over"), patience).await;
+    assert_eq!(over, Err(NotKept::Ending));
 }

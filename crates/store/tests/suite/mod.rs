@@ -6,8 +6,8 @@ mod accounts;
 use std::time::Duration;
 
 use apiary_store::{
-    AccountStore, CameraRow, ConnectionState, SessionStatus, Store, StoreError, StreamSession,
-    ViewerSession, Write,
+    AccountStore, CameraEvent, CameraLabel, CameraReport, CameraRow, ConnectionState, EventFilter,
+    EventId, EventKind, SessionStatus, Store, StoreError, StreamSession, ViewerSession, Write,
 };
 use apiary_wire::id::{CameraId, StreamId, ViewerId};
 use jiff::Timestamp;
@@ -46,6 +46,7 @@ macro_rules! suite {
             account_writes_are_done_together_or_not_at_all
             the_audit_log_is_read_from_its_end
             a_server_key_stays_the_first_one
+            events_come_newest_first_and_page_by_page
         );
     };
     ($home:expr; $($case:ident)*) => {
@@ -102,16 +103,43 @@ pub(crate) fn viewer_session(number: u8, session_id: &str) -> ViewerSession {
 pub(crate) fn camera_row(number: u8) -> CameraRow {
     CameraRow {
         camera: camera(number),
-        name: Some("Porch".to_owned()),
+        label: CameraLabel {
+            name: Some("Porch".to_owned()),
+            room: Some("Front".to_owned()),
+            position: Some(3),
+        },
         ip_address: Some("192.168.1.20".to_owned()),
         firmware_version: Some("V2_0_00_126".to_owned()),
         hardware: Some("VBC01".to_owned()),
         serial_number: None,
-        status: None,
+        report: CameraReport {
+            status: None,
+            mode: Some("ARMED".to_owned()),
+            settings: Some(r#"{"mode":"ARMED"}"#.to_owned()),
+            battery_percent: Some(71.5),
+            signal: Some(-52.0),
+            temperature: None,
+        },
         connection: ConnectionState::Connected,
         last_seen: Some(at(7)),
         created_at: at(1),
         updated_at: at(7),
+    }
+}
+
+pub(crate) fn event(number: u8, camera_number: u8, kind: EventKind) -> CameraEvent {
+    let at = at(i64::from(number));
+    let id = EventId::first_at(at).0.as_u128() + u128::from(number);
+    CameraEvent {
+        id: EventId(Uuid::from_u128(id)),
+        camera: camera(camera_number),
+        kind,
+        at,
+        event_id: Some("e-1".to_owned()),
+        activity_type: Some("MOTION".to_owned()),
+        confidence: Some(0.75),
+        detail: None,
+        payload: Some(r#"{"eventId":"e-1"}"#.to_owned()),
     }
 }
 
@@ -135,7 +163,11 @@ pub(crate) async fn rows_come_back_after_reopening(home: impl Home) {
     session.updated_at = at(100);
     viewer.disconnected_at = Some(at(100));
     row.connection = ConnectionState::Disconnected;
-    row.name = None;
+    row.label = CameraLabel::default();
+    row.report = CameraReport {
+        temperature: Some(41.5),
+        ..CameraReport::default()
+    };
     store
         .apply(&[
             Write::StreamSession(session.clone()),
@@ -220,8 +252,24 @@ pub(crate) async fn sql_metacharacters_are_only_text(home: impl Home) {
     let store = home.open().await.unwrap();
     let nasty = "'; DROP TABLE cameras; -- \" ? ?1 $1 :x %_ \\ \\' E'\\x27' \u{1f41d} \r\n";
     let mut row = camera_row(1);
-    row.name = Some(nasty.to_owned());
+    row.label.name = Some(nasty.to_owned());
     row.firmware_version = Some(nasty.to_owned());
+    row.label.room = Some(nasty.to_owned());
+    row.report = CameraReport {
+        status: Some(nasty.to_owned()),
+        mode: Some(nasty.to_owned()),
+        settings: Some(nasty.to_owned()),
+        ..CameraReport::default()
+    };
+    let mut happened = event(1, 1, EventKind::State);
+    for text in [
+        &mut happened.event_id,
+        &mut happened.activity_type,
+        &mut happened.detail,
+        &mut happened.payload,
+    ] {
+        *text = Some(nasty.to_owned());
+    }
     let mut session = stream_session(1);
     session.session_id = nasty.to_owned();
     session.error_message = Some(nasty.to_owned());
@@ -232,10 +280,15 @@ pub(crate) async fn sql_metacharacters_are_only_text(home: impl Home) {
             Write::Camera(row.clone()),
             Write::StreamSession(session.clone()),
             Write::ViewerSession(viewer.clone()),
+            Write::CameraEvent(happened.clone()),
         ])
         .await
         .unwrap();
     assert_eq!(store.cameras().await.unwrap(), [row]);
+    assert_eq!(
+        events(&store, EventFilter::default(), 10, None).await,
+        [happened]
+    );
     assert_eq!(store.stream_sessions(None, 10).await.unwrap(), [session]);
     assert_eq!(store.viewer_sessions(nasty).await.unwrap(), [viewer]);
     assert_eq!(store.viewer_sessions("' OR 1=1 --").await.unwrap(), []);
@@ -283,7 +336,7 @@ pub(crate) async fn a_second_process_is_refused_until_the_first_is_gone(home: im
 pub(crate) async fn long_texts_come_back_or_are_refused_alone(home: impl Home) {
     let store = home.open().await.unwrap();
     let mut row = camera_row(1);
-    row.name = Some("a long name ".repeat(100_000));
+    row.label.name = Some("a long name ".repeat(100_000));
     store.apply(&[Write::Camera(row.clone())]).await.unwrap();
     assert_eq!(store.cameras().await.unwrap(), [row]);
 
@@ -315,6 +368,7 @@ pub(crate) async fn a_row_twice_is_one_row(home: impl Home) {
         Write::StreamSession(session.clone()),
         Write::ViewerSession(viewer.clone()),
         Write::Camera(camera_row(1)),
+        Write::CameraEvent(event(1, 1, EventKind::Connection)),
     ];
     store
         .apply(&[writes.clone(), writes.clone()].concat())
@@ -327,4 +381,56 @@ pub(crate) async fn a_row_twice_is_one_row(home: impl Home) {
     );
     assert_eq!(store.stream_sessions(None, 9).await.unwrap(), [session]);
     assert_eq!(store.cameras().await.unwrap(), [camera_row(1)]);
+    let kept = events(&store, EventFilter::default(), 9, None).await;
+    assert_eq!(kept, [event(1, 1, EventKind::Connection)]);
+}
+
+pub(crate) async fn events(
+    store: &impl Store,
+    filter: EventFilter,
+    limit: u32,
+    before: Option<EventId>,
+) -> Vec<CameraEvent> {
+    store.camera_events(filter, limit, before).await.unwrap()
+}
+
+pub(crate) async fn events_come_newest_first_and_page_by_page(home: impl Home) {
+    let store = home.open().await.unwrap();
+    let all: Vec<_> = (1..=6)
+        .map(|number| {
+            let kind = if number % 3 == 0 {
+                EventKind::Status
+            } else {
+                EventKind::ActivityStart
+            };
+            event(number, 1 + number % 2, kind)
+        })
+        .collect();
+    let writes: Vec<_> = all.iter().cloned().map(Write::CameraEvent).collect();
+    store.apply(&writes).await.unwrap();
+    let of = |numbers: &[usize]| -> Vec<_> {
+        numbers
+            .iter()
+            .map(|number| all[number - 1].clone())
+            .collect()
+    };
+    let any = EventFilter::default();
+    let first = events(&store, any, 4, None).await;
+    assert_eq!(first, of(&[6, 5, 4, 3]));
+    let second = events(&store, any, 4, Some(first[3].id)).await;
+    assert_eq!(second, of(&[2, 1]));
+    assert_eq!(events(&store, any, 4, Some(second[1].id)).await, []);
+    let before_three = Some(EventId::first_at(at(3)));
+    assert_eq!(events(&store, any, 4, before_three).await, of(&[2, 1]));
+    let of_one = EventFilter {
+        camera: Some(camera(1)),
+        kind: None,
+    };
+    assert_eq!(events(&store, of_one, 9, None).await, of(&[6, 4, 2]));
+    let its_status = EventFilter {
+        kind: Some(EventKind::Status),
+        ..of_one
+    };
+    assert_eq!(events(&store, its_status, 9, None).await, of(&[6]));
+    assert_eq!(events(&store, any, 0, None).await, []);
 }

@@ -340,6 +340,29 @@ impl Status {
     }
 }
 
+/// Names under which the charge may stand in [`Status::battery`]; *assumed*, as is that it is in per cent.
+const CHARGE: [&str; 5] = ["level", "percent", "percentage", "capacity", "charge"];
+/// Names under which the signal may stand in [`Status::radio`]; *assumed*.
+const SIGNAL: [&str; 4] = ["rssi", "signal", "signalStrength", "strength"];
+
+impl Status {
+    /// How full the battery is, in per cent, where the camera tells it in a way that is understood.
+    pub fn battery_percent(&self) -> Option<f64> {
+        first_number(self.battery.as_ref()?, &CHARGE)
+            .filter(|charge| (0.0..=100.0).contains(charge))
+    }
+
+    /// How well the radio receives, in the camera's own measure, presumably dBm.
+    pub fn signal(&self) -> Option<f64> {
+        first_number(self.radio.as_ref()?, &SIGNAL)
+    }
+}
+
+fn first_number(map: &Map<String, Value>, names: &[&str]) -> Option<f64> {
+    let number = names.iter().find_map(|name| map.get(*name)?.as_f64())?;
+    number.is_finite().then_some(number)
+}
+
 impl Activity {
     fn read(mut fields: Fields) -> Self {
         Self {

@@ -10,9 +10,9 @@ use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 
 use super::model::{
-    CameraEntry, CameraList, Health, LivestreamHealth, StartRequest, StartedStream, StoppedStream,
-    StreamDetail, StreamList, StreamRates, StreamStatistics, StreamSummary, StreamWithViewers,
-    ViewerEntry, ViewerList, ViewerStatistics, time,
+    Health, LivestreamHealth, StartRequest, StartedStream, StoppedStream, StreamDetail, StreamList,
+    StreamStatistics, StreamSummary, StreamWithViewers, ViewerEntry, ViewerList, ViewerStatistics,
+    time,
 };
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::extract::{CameraPath, OptionalJson, Peer};
@@ -20,7 +20,7 @@ use crate::http::state::HttpState;
 use crate::supervisor::{StartOptions, StreamSnapshot};
 
 /// How many questions one request puts to the engine at the same time; its queues are bounded.
-const QUESTIONS_AT_ONCE: usize = 16;
+pub(super) const QUESTIONS_AT_ONCE: usize = 16;
 
 type Result<T> = std::result::Result<Json<T>, ApiError>;
 
@@ -66,37 +66,6 @@ async fn health_of(http: &HttpState) -> Health {
         uptime_seconds: http.started.elapsed().as_secs(),
         version: env!("CARGO_PKG_VERSION"),
     }
-}
-
-/// All cameras that were ever heard of, with what they stream now.
-#[utoipa::path(get, path = "/cameras", tag = "streams", operation_id = "cameras",
-    responses((status = 200, body = CameraList)))]
-pub(super) async fn cameras(State(http): State<HttpState>) -> Json<CameraList> {
-    let http = &http;
-    let entries = http
-        .supervisor
-        .cameras()
-        .into_iter()
-        .map(|camera| async move {
-            let stream = match current(http, camera.camera) {
-                Some(stream) => {
-                    let stats = http.engine.stream_stats(camera.camera).await;
-                    Some(StreamRates::new(&stream, stats.as_ref()))
-                }
-                None => None,
-            };
-            CameraEntry::new(camera, stream)
-        });
-    let cameras: Vec<_> = stream::iter(entries)
-        .buffered(QUESTIONS_AT_ONCE)
-        .collect()
-        .await;
-    Json(CameraList {
-        count: cameras.len(),
-        cameras,
-        broker_connected: http.broker_connected(),
-        engine_error: http.engine.health().trouble,
-    })
 }
 
 /// The streams that run.
@@ -254,7 +223,7 @@ fn viewers_of(http: &HttpState, camera: Option<CameraId>) -> Vec<ViewerEntry> {
 }
 
 /// The stream that runs, or the last one if it failed: its reason is worth reading. One that was stopped is none.
-fn current(http: &HttpState, camera: CameraId) -> Option<StreamSnapshot> {
+pub(super) fn current(http: &HttpState, camera: CameraId) -> Option<StreamSnapshot> {
     http.supervisor
         .stream(camera)
         .filter(|stream| stream.phase != Phase::Stopped)

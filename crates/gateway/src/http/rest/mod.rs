@@ -2,6 +2,7 @@
 //!
 //! The fields that existing installations rely on are in [`model`]; more may be added, none dropped.
 
+mod cameras;
 mod handlers;
 mod media_servers;
 pub(super) mod model;
@@ -18,7 +19,9 @@ use super::state::HttpState;
 /// All but health, which differs between the two places where these routes are.
 pub(super) fn routes() -> OpenApiRouter<HttpState> {
     OpenApiRouter::new()
-        .routes(routes!(handlers::cameras))
+        .routes(routes!(cameras::cameras))
+        .routes(routes!(cameras::camera, cameras::change_camera))
+        .routes(routes!(cameras::camera_events))
         .routes(routes!(handlers::streams))
         .routes(routes!(handlers::stream_of_camera))
         .routes(routes!(handlers::start))

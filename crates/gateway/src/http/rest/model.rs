@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::supervisor::{CameraSnapshot, StreamSnapshot, ViewerSnapshot};
+use super::cameras::CameraEntry;
+use crate::supervisor::{StreamSnapshot, ViewerSnapshot};
 
 /// UTC, ISO 8601 with microseconds and a trailing `Z`.
 pub(super) fn time(timestamp: Timestamp) -> String {
@@ -363,42 +364,6 @@ pub(super) struct CameraList {
     /// Why the media engine can take no streams; absent while it can.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) engine_error: Option<String>,
-}
-
-/// A camera, as far as it is known.
-#[derive(Serialize, ToSchema)]
-pub(super) struct CameraEntry {
-    camera_id: String,
-    /// What its owner calls it.
-    name: Option<String>,
-    /// Connected to the broker; `null` when it was never heard of.
-    online: Option<bool>,
-    #[schema(format = DateTime)]
-    last_seen: Option<String>,
-    firmware: Option<String>,
-    hardware: Option<String>,
-    /// Its own address, as it says.
-    address: Option<String>,
-    /// The word in its last status message.
-    status: Option<String>,
-    /// What it streams, or how its last stream failed.
-    stream: Option<StreamRates>,
-}
-
-impl CameraEntry {
-    pub(super) fn new(camera: CameraSnapshot, stream: Option<StreamRates>) -> Self {
-        Self {
-            camera_id: camera.camera.to_string(),
-            name: camera.name,
-            online: camera.online,
-            last_seen: camera.last_seen.map(time),
-            firmware: camera.firmware,
-            hardware: camera.hardware,
-            address: camera.address,
-            status: camera.status,
-            stream,
-        }
-    }
 }
 
 /// A stream in short, with its rates.

@@ -296,3 +296,28 @@ proptest! {
         let _ = CameraMessage::parse(&topic, b"{}");
     }
 }
+
+#[test]
+fn battery_and_signal_are_taken_where_they_are_understood() {
+    let status = |battery: Value, radio: Value| {
+        let topic = format!("prod/device/status/hive-cam/{CAMERA}");
+        let payload = json!({ "battery": battery, "radio": radio }).to_string();
+        match CameraMessage::parse(&topic, payload.as_bytes()).unwrap() {
+            (_, CameraMessage::Status(status)) => (status.battery_percent(), status.signal()),
+            (_, other) => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(
+        status(
+            json!({ "level": 71 }),
+            json!({ "ssid": "x", "rssi": -52.5 })
+        ),
+        (Some(71.0), Some(-52.5))
+    );
+    assert_eq!(status(json!({}), json!({})), (None, None));
+    assert_eq!(
+        status(json!({ "level": 1e9 }), json!({ "rssi": "loud" })),
+        (None, None)
+    );
+    assert_eq!(status(json!([1]), json!(null)), (None, None));
+}
