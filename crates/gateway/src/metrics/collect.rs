@@ -229,24 +229,24 @@ fn commands(text: &mut Exposition, sources: &Sources) {
 }
 
 fn database(text: &mut Exposition, sources: &Sources) {
-    let writer = &sources.writer;
+    let health = sources.writer.health();
     text.gauge("apiary_database_queue", "Rows that wait to be written.")
-        .is(writer.health().queued);
+        .is(health.queued);
     text.gauge(
         "apiary_database_queue_limit",
         "Rows that may wait; one more is dropped.",
     )
-    .is(apiary_store::QUEUE_LIMIT);
+    .is(health.queue_limit);
     text.counter(
         "apiary_database_rows_dropped_total",
         "Rows that were dropped as too many waited.",
     )
-    .is(writer.dropped());
+    .is(health.dropped);
     text.counter(
         "apiary_database_rows_refused_total",
         "Rows that the database refused for good.",
     )
-    .is(writer.refused());
+    .is(health.refused);
 }
 
 fn media_servers(text: &mut Exposition, sources: &Sources) {
