@@ -197,8 +197,7 @@ impl App {
                     cors_origins: self.config.http.cors_origins.clone(),
                     bounds: self.bounds(),
                 };
-                let addresses = listeners.addresses(mqtt);
-                self.with_streams(parts, listeners, addresses, ready).await;
+                self.with_streams(mqtt, parts, listeners, ready).await;
                 Ok(())
             }
             Err(error) => Err(error.into()),
@@ -214,11 +213,12 @@ impl App {
 
     async fn with_streams(
         &mut self,
+        mqtt: &Mqtt,
         parts: HttpParts,
         listeners: Listeners,
-        addresses: Ready,
         ready: oneshot::Sender<Ready>,
     ) {
+        let addresses = listeners.addresses(mqtt);
         let (supervisor, engine) = (parts.supervisor.clone(), parts.engine.clone());
         let operation = parts.operation.clone();
         let metrics = listeners
@@ -226,7 +226,7 @@ impl App {
             .map(|listener| MetricsListener::start(operation.metrics.clone(), listener));
         let server = HttpServer::start(parts, listeners.http, listeners.signaling);
         tokio::select! {
-            () = self.serve(&engine, addresses, ready) => {}
+            () = self.serve(&engine, mqtt, addresses, ready) => {}
             () = operation.watch() => {} // has no end
         }
         if let Some(metrics) = metrics {
@@ -239,6 +239,7 @@ impl App {
     async fn serve(
         &mut self,
         engine: &StartedEngine,
+        mqtt: &Mqtt,
         addresses: Ready,
         ready: oneshot::Sender<Ready>,
     ) {
@@ -254,7 +255,10 @@ impl App {
         loop {
             tokio::select! {
                 () = self.shutdown.cancelled() => break,
-                Some(config) = self.reloads.recv() => engine.reload(&config),
+                Some(config) = self.reloads.recv() => {
+                    engine.reload(&config);
+                    mqtt.reload(&config.mqtt);
+                }
             }
         }
         tracing::info!("shutting down");

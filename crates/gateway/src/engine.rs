@@ -117,7 +117,7 @@ impl StartedEngine {
                 );
             }
             None => tracing::info!(
-                "nothing can be read again with this media engine; restart the program to change settings"
+                "of the media engine nothing can be read again; restart the program to change its settings"
             ),
         }
     }

@@ -15,9 +15,7 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use crate::config::{LogConfig, LogFormat};
 
 /// Crates whose own chatter helps only those who look into them: nothing below a warning, but for `trace`.
-const QUIET: [&str; 10] = [
-    "mqtt5",
-    "mqtt5_protocol",
+const QUIET: [&str; 8] = [
     "rumqttc",
     "rustls",
     "hyper",
@@ -27,6 +25,9 @@ const QUIET: [&str; 10] = [
     "tungstenite",
     "tower_http",
 ];
+
+/// Crates that warn of each thing a stranger does: nothing below an error. What matters of it is logged by us, once.
+const SILENT: [&str; 2] = ["mqtt5", "mqtt5_protocol"];
 
 /// Sends the log to standard error from now on.
 ///
@@ -47,9 +48,15 @@ pub fn init_without(config: &LogConfig, silent: &[&str]) -> Result<(), TryInitEr
     } else {
         level.min(LevelFilter::WARN)
     };
+    let silent_level = if level == LevelFilter::TRACE {
+        level
+    } else {
+        level.min(LevelFilter::ERROR)
+    };
     let filter = Targets::new()
         .with_default(level)
         .with_targets(QUIET.map(|target| (target, quiet)))
+        .with_targets(SILENT.map(|target| (target, silent_level)))
         .with_targets(silent.iter().map(|target| (*target, LevelFilter::ERROR)));
     let registry = tracing_subscriber::registry().with(filter);
     match config.format {

@@ -141,6 +141,20 @@ async fn a_broker_that_is_not_there_is_a_problem() {
 }
 
 #[tokio::test]
+async fn a_broker_open_to_the_network_without_tls_is_noted() {
+    let (report, _dir) = check(&[("APIARY_MQTT_LISTEN", "0.0.0.0:0")]).await;
+    let about = report
+        .findings
+        .iter()
+        .filter(|finding| finding.subject == "mqtt.listen");
+    let notes: Vec<_> = about
+        .filter(|finding| finding.severity == Severity::Note)
+        .collect();
+    assert_eq!(notes.len(), 1, "{report:#?}");
+    assert!(notes[0].text.contains("pose as any camera"), "{report:#?}");
+}
+
+#[tokio::test]
 async fn a_page_open_to_all_is_noted() {
     let (report, _dir) = check(&[("APIARY_HTTP_LISTEN", "0.0.0.0:0")]).await;
     let (severity, text) = worst(&report, "http.listen");

@@ -124,6 +124,42 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "http.listen listens on",
     ),
     // mqtt.
+    (
+        "[mqtt]\nextra_clients = ['watcher']",
+        "mqtt.extra_clients",
+        "NAME read FILTER",
+    ),
+    (
+        "[mqtt]\nextra_clients = ['watcher look a/#']",
+        "mqtt.extra_clients",
+        "neither `read` nor `write`",
+    ),
+    (
+        "[mqtt]\nextra_clients = ['watcher read a/#/b']",
+        "mqtt.extra_clients",
+        "no topic filter",
+    ),
+    (
+        "[mqtt]\nextra_clients = ['a/b read a/#']",
+        "mqtt.extra_clients",
+        "remove the other characters",
+    ),
+    (
+        "[mqtt]\nextra_clients = ['56C1CADCF1FA4C6CAEBA3E2FD85EFEBF read #']",
+        "mqtt.extra_clients",
+        "is a camera id",
+    ),
+    (
+        "[mqtt]\nbroker = 'mqtt://h'\nextra_clients = ['watcher read a/#']",
+        "mqtt.extra_clients",
+        "embedded broker",
+    ),
+    ("[mqtt]\nrevoked = ['']", "mqtt.revoked", "empty"),
+    (
+        "[mqtt]\nbroker = 'mqtt://h'\nrevoked = ['camera_client']",
+        "mqtt.revoked",
+        "embedded broker",
+    ),
     ("[mqtt]\nbroker = ''", "mqtt.broker", "empty"),
     (
         "[mqtt]\nbroker = 'mosquitto'",

@@ -157,6 +157,8 @@ fn every_key_has_a_variable() {
                 "mqtt.listen_tls" => "127.0.0.1:8883",
                 "metrics.listen" => "127.0.0.1:9100",
                 "mqtt.server_name" => "name",
+                "mqtt.extra_clients" => "watcher read prod/device/#",
+                "mqtt.revoked" => "camera_client",
                 "mqtt.username" | "mqtt.password" => "secret",
                 "database.url" => "postgres://bee@localhost/hive",
                 "mqtt.ca" | "mqtt.cert" | "mqtt.key" | "kurento.ca" => "/nowhere",
@@ -558,8 +560,31 @@ fn cameras_are_told_the_address_that_reaches_them() {
 }
 
 #[test]
+fn rules_for_clients_of_the_embedded_broker_are_gathered_by_name() {
+    let toml = "[mqtt]\nextra_clients = ['ha read prod/device/#', 'log read house/+', 'ha write house/lamp']\n\
+                revoked = ['56c1cadcf1fa4c6caeba3e2fd85efebf', 'camera_client']";
+    let access = load(toml, &[]).unwrap().mqtt.access;
+    let clients: Vec<_> = access
+        .extra_clients
+        .iter()
+        .map(|client| (client.name.as_str(), client.read.len(), client.write.len()))
+        .collect();
+    assert_eq!(clients, [("ha", 1, 1), ("log", 1, 0)]);
+    assert!(access.extra_clients[0].write[0].matches("house/lamp"));
+    assert_eq!(
+        access.revoked,
+        ["56C1CADCF1FA4C6CAEBA3E2FD85EFEBF", "camera_client"]
+    );
+}
+
+#[test]
 fn risks_that_were_asked_for_are_noted() {
     let notes = |toml: &str| load(toml, &[]).unwrap().notes;
+    assert!(
+        notes("[mqtt]\nlisten = '0.0.0.0:1883'")[0]
+            .text
+            .contains("pose as any camera")
+    );
     assert!(
         notes("[mqtt]\nbroker = 'mqtts://h'\nverify = 'chain'")[0]
             .text

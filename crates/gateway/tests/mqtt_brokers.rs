@@ -7,6 +7,10 @@
 #[path = "mqtt/brokers.rs"]
 mod brokers;
 #[path = "mqtt/certificates.rs"]
+#[allow(
+    dead_code,
+    reason = "shared with the tests of the embedded broker's security"
+)]
 mod certificates;
 #[path = "mqtt/client.rs"]
 mod client;

@@ -8,6 +8,10 @@
 #[allow(dead_code, reason = "shared with the suite over both brokers")]
 mod brokers;
 #[path = "mqtt/certificates.rs"]
+#[allow(
+    dead_code,
+    reason = "shared with the tests of the embedded broker's security"
+)]
 mod certificates;
 #[path = "mqtt/client.rs"]
 #[allow(dead_code, reason = "shared with the suite over both brokers")]

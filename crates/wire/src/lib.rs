@@ -1,6 +1,6 @@
 //! Bytes and text on one side, typed values on the other.
 //!
-//! Belongs here: parsing and writing of RTP, RTCP, SDP, H.264 payloads, the cameras' MQTT messages and Kurento's
+//! Belongs here: parsing and writing of RTP, RTCP, SDP, H.264 payloads, the cameras' MQTT messages, topic filters and Kurento's
 //! JSON-RPC.
 //! Does not belong here: state across packets other than reassembly, clocks, randomness, sockets.
 //!
@@ -17,6 +17,7 @@ pub mod kurento;
 pub mod rtcp;
 pub mod rtp;
 pub mod sdp;
+pub mod topic;
 pub mod units;
 
 pub use id::{CameraId, StreamId, ViewerId};

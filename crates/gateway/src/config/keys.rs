@@ -62,6 +62,8 @@ pub const KEYS: &[Key] = &[
     key("mqtt.listen", "\"127.0.0.1:1883\""),
     key("mqtt.listen_tls", ""),
     key("mqtt.max_clients", "1000"),
+    key("mqtt.extra_clients", "[]"),
+    key("mqtt.revoked", "[]"),
     key("mqtt.ca", ""),
     key("mqtt.cert", ""),
     key("mqtt.key", ""),

@@ -13,7 +13,7 @@ use super::values::{self, BrokerTarget, IpNetwork, integer, seconds};
 use super::{
     Config, Credentials, DataConfig, DatabaseConfig, EmbeddedBrokerConfig, Engine, HttpConfig,
     IngestConfig, LogConfig, LogFormat, MediaConfig, MqttConfig, NetworkConfig, SignalingConfig,
-    StreamConfig, TlsFiles, Verify, kurento, metrics, network, validate,
+    StreamConfig, TlsFiles, Verify, kurento, metrics, mqtt_access, network, validate,
 };
 use crate::secret::Secret;
 
@@ -167,6 +167,7 @@ fn mqtt(reader: &mut Reader) -> MqttConfig {
         client_id: reader
             .read("mqtt.client_id", values::name_prefix)
             .unwrap_or_else(|| "livestream_service".to_owned()),
+        access: mqtt_access::load(reader),
         credentials: username.map(|username| Credentials { username, password }),
         keepalive_interval: duration(reader, "mqtt.keepalive_interval_s", 1..=60, 4),
         ack_timeout: duration(reader, "mqtt.ack_timeout_s", 1..=60, 5),

@@ -15,6 +15,7 @@ mod kurento;
 mod legacy;
 mod load;
 mod metrics;
+mod mqtt_access;
 mod network;
 mod raw;
 mod reader;
@@ -36,6 +37,7 @@ pub use kurento::{
     HostPort, KurentoConfig, KurentoIce, KurentoTurn, KurentoUrl, KurentoUrlError, TurnTransport,
 };
 pub use metrics::MetricsConfig;
+pub use mqtt_access::{ExtraClient, MqttAccess};
 pub use network::primary_ipv4;
 pub use raw::Origin;
 use values::{BrokerTarget, IpNetwork};
@@ -109,7 +111,10 @@ pub struct MqttConfig {
     pub verify: Verify,
     /// Beginning of the MQTT client id; a random suffix follows, so that two instances never push each other out.
     pub client_id: String,
-    /// Login at an external broker.
+    /// Who may use the embedded broker besides cameras, and who may no longer.
+    pub access: MqttAccess,
+    /// Login at an external broker. With the embedded one, which asks nobody else for a login, that of our own client, made
+    /// anew at each start.
     pub credentials: Option<Credentials>,
     /// Interval of the cameras' `stream/keepalive` messages (not MQTT's own keepalive).
     pub keepalive_interval: Duration,
@@ -139,7 +144,7 @@ pub struct TlsFiles {
     pub key: Option<PathBuf>,
 }
 
-/// User name and password for an external broker.
+/// User name and password at a broker.
 #[derive(Clone, Debug)]
 pub struct Credentials {
     /// User name.

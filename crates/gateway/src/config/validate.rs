@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::reader::Reader;
 use super::values::{BrokerTarget, Rejection, seconds};
-use super::{Config, Engine, Verify, kurento};
+use super::{Config, Engine, Verify, kurento, mqtt_access};
 
 /// Bounds within which the cameras' encoders follow (camera-protocol.md), in kbit/s.
 const CAMERA_BITRATE_KBPS: std::ops::RangeInclusive<u64> = 500..=5000;
@@ -20,6 +20,7 @@ pub(super) fn check(config: &Config, reader: &mut Reader) {
     external_only(config, reader);
     addresses(config, reader);
     kurento::check(config, reader);
+    mqtt_access::check(config, reader);
 }
 
 fn refuse(

@@ -36,6 +36,10 @@ pub(super) struct Inbox {
 impl Inbox {
     /// Understands one message, or counts why it cannot be.
     pub(super) fn take(&self, topic: &[u8], payload: &[u8]) -> Option<(CameraId, CameraMessage)> {
+        // It only took away what a broker kept (MQTT 3.1.1 §3.3.1.3).
+        if payload.is_empty() {
+            return None;
+        }
         let Ok(topic) = std::str::from_utf8(topic) else {
             self.refuse(
                 &self.foreign_topic,
@@ -114,6 +118,7 @@ mod tests {
             let topic = format!("prod/device/connection/hive-cam/{id}");
             assert_eq!(inbox.take(topic.as_bytes(), b"{}"), None, "{id}");
         }
+        assert_eq!(inbox.take(b"prod/device/connection/hive-cam/+", b""), None);
         let counts = inbox.counts();
         assert_eq!(counts.no_camera_id + counts.foreign_topic, 10);
         assert_eq!(counts.accepted, 0);

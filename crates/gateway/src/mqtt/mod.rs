@@ -11,17 +11,19 @@ pub mod control;
 mod explain;
 mod inbox;
 pub mod tls;
-mod tls_listener;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use uuid::Uuid;
 
 pub use broker::{BrokerStartError, EmbeddedBroker};
 pub use control::{BrokerState, CameraControl, ControlCounts, ControlError, ControlEvent};
 pub use inbox::MessageCounts;
 pub use tls::TlsFileError;
 
-use crate::config::MqttConfig;
 use crate::config::values::{BrokerAddress, BrokerTarget};
+use crate::config::{Credentials, MqttConfig};
+use crate::secret::Secret;
 use control::ControlSettings;
 
 /// The embedded broker, where there is one, and the client.
@@ -50,9 +52,11 @@ impl Mqtt {
     /// # Errors
     /// When the embedded broker cannot listen or a certificate file is unusable.
     pub async fn start(config: &MqttConfig) -> Result<Self, MqttStartError> {
+        let mut config = config.clone();
         let (broker, address) = match &config.broker {
             BrokerTarget::Embedded => {
-                let broker = EmbeddedBroker::start(config).await?;
+                config.credentials = Some(own_login());
+                let broker = EmbeddedBroker::start(&config).await?;
                 let near = reachable(broker.address());
                 let address = BrokerAddress {
                     host: near.ip().to_string(),
@@ -63,8 +67,18 @@ impl Mqtt {
             }
             BrokerTarget::External(address) => (None, address.clone()),
         };
-        let control = CameraControl::start(ControlSettings::new(config, address)?);
+        let control = CameraControl::start(ControlSettings::new(&config, address)?);
         Ok(Self { broker, control })
+    }
+
+    /// Takes over what can be changed while it runs: see [`EmbeddedBroker::reload`].
+    pub fn reload(&self, config: &MqttConfig) {
+        if let Some(broker) = &self.broker {
+            broker.reload(config);
+            tracing::info!(
+                "mqtt.extra_clients, mqtt.revoked and the broker's certificates were read again"
+            );
+        }
     }
 
     /// Disconnects the client and stops the broker.
@@ -73,6 +87,14 @@ impl Mqtt {
         if let Some(broker) = self.broker {
             broker.stop().await;
         }
+    }
+}
+
+/// The login by which the embedded broker knows this program's own client. It is never written down.
+fn own_login() -> Credentials {
+    Credentials {
+        username: "apiary".to_owned(),
+        password: Some(Secret::new(Uuid::new_v4().simple().to_string())),
     }
 }
 

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use apiary::config::{Config, Environment, MqttConfig, TlsFiles};
 use apiary::mqtt::EmbeddedBroker;
 
+use crate::client::own_login;
+
 /// A broker that can be started, on a port of its own, and stopped.
 pub(crate) trait Broker: Sized + Send {
     /// Starts it; plain on `port` (0: any free one), and with TLS on any free port where certificates are given.
@@ -15,18 +17,23 @@ pub(crate) trait Broker: Sized + Send {
     fn port(&self) -> u16;
     fn tls_port(&self) -> u16;
     fn stop(self) -> impl Future<Output = ()> + Send;
+    /// Whether a camera can publish on topics of others.
+    const LETS_CAMERAS_PUBLISH_ANYWHERE: bool;
 }
 
 /// The defaults, with the embedded broker on loopback.
 pub(crate) fn embedded_config(port: u16) -> MqttConfig {
     let mut config = Config::load(None, &Environment::default()).unwrap().mqtt;
     config.embedded.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    config.credentials = Some(own_login());
     config
 }
 
 pub(crate) struct EmbeddedKind(EmbeddedBroker);
 
 impl Broker for EmbeddedKind {
+    const LETS_CAMERAS_PUBLISH_ANYWHERE: bool = false;
+
     async fn start(port: u16, tls: Option<TlsFiles>) -> Self {
         let mut config = embedded_config(port);
         if let Some(tls) = tls {
@@ -66,6 +73,8 @@ fn free_port() -> u16 {
 }
 
 impl Broker for MosquittoKind {
+    const LETS_CAMERAS_PUBLISH_ANYWHERE: bool = true;
+
     async fn start(port: u16, tls: Option<TlsFiles>) -> Self {
         let port = if port == 0 { free_port() } else { port };
         let tls_port = free_port();

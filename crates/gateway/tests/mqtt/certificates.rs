@@ -39,6 +39,11 @@ impl Authority {
         self.issue("camera_client", &[], ExtendedKeyUsagePurpose::ClientAuth)
     }
 
+    /// One client's own, with its name as common name.
+    pub(crate) fn client_named(&self, name: &str) -> TlsFiles {
+        self.issue(name, &[], ExtendedKeyUsagePurpose::ClientAuth)
+    }
+
     fn issue(&self, name: &str, names: &[&str], usage: ExtendedKeyUsagePurpose) -> TlsFiles {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).unwrap();

@@ -4,9 +4,10 @@ use std::future::Future;
 use std::time::Duration;
 
 use apiary::config::values::{BrokerAddress, BrokerTarget};
-use apiary::config::{Config, Environment, MqttConfig, TlsFiles};
+use apiary::config::{Config, Credentials, Environment, MqttConfig, TlsFiles};
 use apiary::mqtt::control::ControlSettings;
 use apiary::mqtt::{BrokerState, CameraControl, ControlEvent};
+use apiary::secret::Secret;
 use apiary_wire::CameraId;
 use apiary_wire::camera::{CameraMessage, Command, Connection, ConnectionStatus, command_filter};
 use rumqttc::{AsyncClient, Event, EventLoop, LastWill, MqttOptions, Packet, PublishOptions, QoS};
@@ -37,7 +38,16 @@ pub(crate) fn external(port: u16, tls: Option<TlsFiles>) -> MqttConfig {
         tls: is_tls,
     });
     config.tls = tls.unwrap_or_default();
+    config.credentials = Some(own_login());
     config
+}
+
+/// The login of the program's own client, as the embedded broker of these tests knows it; Mosquitto takes any.
+pub(crate) fn own_login() -> Credentials {
+    Credentials {
+        username: "apiary".to_owned(),
+        password: Some(Secret::new("of this test")),
+    }
 }
 
 pub(crate) fn control(config: &MqttConfig) -> CameraControl {

@@ -6,9 +6,10 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use apiary::config::Config;
 use apiary::config::values::{BrokerAddress, BrokerTarget};
+use apiary::config::{Config, Credentials};
 use apiary::mqtt::{BrokerState, EmbeddedBroker, Mqtt};
+use apiary::secret::Secret;
 use apiary::supervisor::{
     StartError, StartOptions, StreamSnapshot, Supervisor, SupervisorEvent, SupervisorParts,
 };
@@ -92,6 +93,11 @@ impl House {
         let mut config = super::config();
         config.data.dir = dir.path().to_owned();
         config.mqtt.keepalive_interval = Duration::from_secs(1);
+        // The broker knows its client by this, as `Mqtt::start` would have it.
+        config.mqtt.credentials = Some(Credentials {
+            username: "apiary".to_owned(),
+            password: Some(Secret::new("of this test")),
+        });
         (wishes.change)(&mut config);
         let broker = EmbeddedBroker::start(&config.mqtt).await.unwrap();
         let address = broker.address();
