@@ -17,11 +17,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, MqttConfig};
 use crate::engine::{self, EngineStartError, StartedEngine};
-use crate::http::{Bounds, HttpParts, HttpServer};
+use crate::http::{Bounds, HttpListeners, HttpParts, HttpServer};
 use crate::metrics::MetricsListener;
 use crate::mqtt::{Mqtt, MqttStartError};
 use crate::operation::Operation;
 use crate::supervisor::{CameraCommands, Supervisor, SupervisorParts};
+use crate::tls::{Tls, TlsStartError};
 
 /// Name of the database inside `data.dir`.
 pub const DATABASE: &str = "apiary.db";
@@ -37,6 +38,10 @@ pub struct Ready {
     pub http: Vec<SocketAddr>,
     /// Signaling alone.
     pub signaling: Vec<SocketAddr>,
+    /// From HTTP to HTTPS.
+    pub redirect: Vec<SocketAddr>,
+    /// Whether the first two speak HTTPS.
+    pub https: bool,
     /// The embedded broker, where there is one.
     pub broker: Option<SocketAddr>,
     /// Figures alone, where they have a listener of their own.
@@ -82,6 +87,9 @@ pub enum AppError {
     /// The media engine cannot start.
     #[error(transparent)]
     Engine(#[from] EngineStartError),
+    /// There is no certificate for HTTPS.
+    #[error(transparent)]
+    Tls(#[from] TlsStartError),
 }
 
 fn remedy(error: &io::Error) -> &'static str {
@@ -106,18 +114,23 @@ pub async fn run(
     ready: oneshot::Sender<Ready>,
 ) -> Result<(), AppError> {
     let listeners = Listeners::bind(&config).await?;
+    let tls = Tls::start(&config).await?;
     let store = open_store(&config).await?;
     let mut app = App {
         config: Arc::new(config),
         store: Arc::clone(&store),
         shutdown: controls.shutdown,
         reloads: controls.reloads,
+        tls,
     };
     let ended = match engine::start(&app.config) {
         Ok(engine) => app.with_engine(engine, listeners, ready).await,
         Err(error) => Err(error.into()),
     };
     in_time("the database", store.close()).await;
+    if let Some(tls) = app.tls {
+        in_time("the certificate", tls.shutdown()).await;
+    }
     ended
 }
 
@@ -141,6 +154,7 @@ struct App {
     store: Arc<dyn Store>,
     shutdown: CancellationToken,
     reloads: mpsc::Receiver<Config>,
+    tls: Option<Tls>,
 }
 
 impl App {
@@ -196,6 +210,7 @@ impl App {
                     broker: mqtt.control.broker(),
                     cors_origins: self.config.http.cors_origins.clone(),
                     bounds: self.bounds(),
+                    https: self.tls.as_ref().map(Tls::https),
                 };
                 self.with_streams(mqtt, parts, listeners, ready).await;
                 Ok(())
@@ -218,13 +233,13 @@ impl App {
         listeners: Listeners,
         ready: oneshot::Sender<Ready>,
     ) {
-        let addresses = listeners.addresses(mqtt);
+        let addresses = listeners.addresses(mqtt, parts.https.is_some());
         let (supervisor, engine) = (parts.supervisor.clone(), parts.engine.clone());
         let operation = parts.operation.clone();
         let metrics = listeners
             .metrics
             .map(|listener| MetricsListener::start(operation.metrics.clone(), listener));
-        let server = HttpServer::start(parts, listeners.http, listeners.signaling);
+        let server = HttpServer::start(parts, listeners.http);
         tokio::select! {
             () = self.serve(&engine, mqtt, addresses, ready) => {}
             () = operation.watch() => {} // has no end
@@ -246,6 +261,8 @@ impl App {
         tracing::info!(
             http = ?addresses.http,
             signaling = ?addresses.signaling,
+            redirect = ?addresses.redirect,
+            https = addresses.https,
             broker = ?addresses.broker,
             metrics = ?addresses.metrics,
             "ready"
@@ -258,6 +275,9 @@ impl App {
                 Some(config) = self.reloads.recv() => {
                     engine.reload(&config);
                     mqtt.reload(&config.mqtt);
+                    if let Some(tls) = &self.tls {
+                        drop(tls.reload());
+                    }
                 }
             }
         }
@@ -273,23 +293,26 @@ async fn in_time(what: &'static str, ending: impl Future<Output = ()>) {
 
 /// The sockets of the HTTP side, bound before anything else is started.
 struct Listeners {
-    http: Vec<TcpListener>,
-    signaling: Vec<TcpListener>,
+    http: HttpListeners,
     metrics: Option<TcpListener>,
 }
 
 impl Listeners {
     async fn bind(config: &Config) -> Result<Self, AppError> {
-        Ok(Self {
+        let http = HttpListeners {
             http: bind_all("http.listen", &config.http.listen).await?,
             signaling: bind_all("signaling.listen", &config.signaling.listen).await?,
+            redirect: bind_all("tls.redirect_listen", &config.tls.redirect_listen).await?,
+        };
+        Ok(Self {
+            http,
             metrics: bind_all("metrics.listen", config.metrics.listen.as_slice())
                 .await?
                 .pop(),
         })
     }
 
-    fn addresses(&self, mqtt: &Mqtt) -> Ready {
+    fn addresses(&self, mqtt: &Mqtt, https: bool) -> Ready {
         let bound = |listeners: &[TcpListener]| {
             listeners
                 .iter()
@@ -297,8 +320,10 @@ impl Listeners {
                 .collect()
         };
         Ready {
-            http: bound(&self.http),
-            signaling: bound(&self.signaling),
+            http: bound(&self.http.http),
+            signaling: bound(&self.http.signaling),
+            redirect: bound(&self.http.redirect),
+            https,
             broker: mqtt.broker.as_ref().map(|broker| broker.address()),
             metrics: self
                 .metrics

@@ -212,6 +212,27 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "mqtt.listen_tls",
         "mqtt.ca, mqtt.cert, mqtt.key",
     ),
+    // HTTPS.
+    ("[tls]\nmode = 'on'", "tls.mode", "self-signed"),
+    ("[tls]\nmode = 'files'", "tls.mode", "tls.cert"),
+    (
+        "[tls]\nmode = 'self-signed'\nnames = ['not a name']",
+        "tls.names",
+        "cams.example",
+    ),
+    ("[tls]\nnames = ['cams.example']", "tls.names", "no use"),
+    (
+        "[tls]\nredirect_listen = '127.0.0.1:80'",
+        "tls.redirect_listen",
+        "set tls.mode",
+    ),
+    (
+        "[tls]\nmode = 'self-signed'\nredirect_listen = '127.0.0.1:8080'",
+        "tls.redirect_listen",
+        "http.listen",
+    ),
+    ("[tls]\nhsts_days = 9000", "tls.hsts_days", "730"),
+    ("[tls]\npublic_port = 0", "tls.public_port", "65535"),
     ("[mqtt]\nca = '/nowhere/ca.crt'", "mqtt.ca", "no such file"),
     ("[mqtt]\nca = '/'", "mqtt.ca", "no file"),
     (
@@ -768,8 +789,24 @@ fn certificate_and_key_belong_together() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("a.pem");
     std::fs::write(&file, "x").unwrap();
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
     let path = file.display();
     for (toml, key, word) in [
+        (
+            format!("[tls]\ncert = '{path}'"),
+            "tls.cert",
+            "tls.key is missing",
+        ),
+        (
+            format!("[tls]\nmode = 'files'\nkey = '{path}'"),
+            "tls.key",
+            "tls.cert is missing",
+        ),
+        (
+            format!("[tls]\nmode = 'self-signed'\nkey = '{path}'"),
+            "tls.key",
+            "no use",
+        ),
         (
             format!("[mqtt]\nbroker = 'mqtts://h'\ncert = '{path}'"),
             "mqtt.cert",
@@ -794,6 +831,29 @@ fn certificate_and_key_belong_together() {
     ] {
         let text = errors(&toml).to_string();
         assert!(text.contains(key) && text.contains(word), "{toml}\n{text}");
+    }
+}
+
+/// Whoever can read a key can pretend to be this machine; the error says what to run.
+#[test]
+fn h13_a_private_key_that_others_can_read_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("a.pem");
+    std::fs::write(&file, "x").unwrap();
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).unwrap();
+    let path = file.display();
+    for (toml, key) in [
+        (format!("[tls]\ncert = '{path}'\nkey = '{path}'"), "tls.key"),
+        (
+            format!("[mqtt]\nbroker = 'mqtts://h'\ncert = '{path}'\nkey = '{path}'"),
+            "mqtt.key",
+        ),
+    ] {
+        let errors = errors(&toml);
+        let text = errors.to_string();
+        assert_eq!(errors.0.len(), 1, "{text}");
+        let command = format!("chmod 600 {path}");
+        assert!(text.contains(key) && text.contains(&command), "{text}");
     }
 }
 

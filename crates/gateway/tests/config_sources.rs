@@ -9,11 +9,15 @@
 mod sources;
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 use apiary::config::keys::{KEYS, KURENTO_ONLY, LATER, LEGACY};
 use apiary::config::values::{BrokerAddress, BrokerTarget};
-use apiary::config::{Config, Engine, Environment, LogFormat, TurnTransport, Verify, primary_ipv4};
+use apiary::config::{
+    CertificateSource, Config, Engine, Environment, LogFormat, TurnTransport, Verify, primary_ipv4,
+};
 use sources::{environment, load, load_all};
 
 fn from_environment(variables: &[(&str, &str)]) -> Config {
@@ -162,6 +166,11 @@ fn every_key_has_a_variable() {
                 "mqtt.username" | "mqtt.password" => "secret",
                 "database.url" => "postgres://bee@localhost/hive",
                 "mqtt.ca" | "mqtt.cert" | "mqtt.key" | "kurento.ca" => "/nowhere",
+                "tls.mode" => "self-signed",
+                "tls.cert" | "tls.key" => "/nowhere",
+                "tls.names" => "cams.example",
+                "tls.redirect_listen" => "127.0.0.1:8081",
+                "tls.public_port" => "443",
                 "kurento.drain" => "ws://127.0.0.1:8888/kurento",
                 "kurento.advertised" => "127.0.0.1=192.168.1.10",
                 "kurento.interfaces" => "eth0",
@@ -244,13 +253,71 @@ fn empty_variables_and_those_of_others_are_left_alone() {
     assert_eq!(config.network.local_ip, Ipv4Addr::LOCALHOST);
 }
 
+/// What only its owner may read, as a key has to be.
+fn private_file(path: &Path) {
+    std::fs::write(path, "x").unwrap();
+    std::fs::set_permissions(path, PermissionsExt::from_mode(0o600)).unwrap();
+}
+
+/// Where the certificate comes from, by the names of the old service and of its dashboard.
+#[test]
+fn old_names_of_certificates_count() {
+    let dir = tempfile::tempdir().unwrap();
+    let pair = |name: &str| {
+        let [cert, key] = ["crt", "key"].map(|end| dir.path().join(format!("{name}.{end}")));
+        private_file(&cert);
+        private_file(&key);
+        [cert, key].map(|path| path.display().to_string())
+    };
+    let (service, dashboard) = (pair("service"), pair("dashboard"));
+    let of_service = [
+        ("TLS_CERT_PATH", service[0].as_str()),
+        ("TLS_KEY_PATH", service[1].as_str()),
+    ];
+    let of_dashboard = [
+        ("DASHBOARD_SSL_CERT_FILE", dashboard[0].as_str()),
+        ("DASHBOARD_SSL_KEY_FILE", dashboard[1].as_str()),
+    ];
+    let on = [("TLS_ENABLED", "true")];
+    let off = [("TLS_ENABLED", "false")];
+    for (variables, expected) in [
+        ([&on[..], &of_service].concat(), Some(&service)),
+        (
+            [&on[..], &of_service, &of_dashboard].concat(),
+            Some(&service),
+        ),
+        ([&on[..], &of_dashboard].concat(), Some(&dashboard)),
+        (of_dashboard.to_vec(), Some(&dashboard)),
+        ([&off[..], &of_service, &of_dashboard].concat(), None),
+        (of_service.to_vec(), None),
+        (of_dashboard[..1].to_vec(), None),
+    ] {
+        let source = from_environment(&variables).tls.source;
+        let expected = expected.map_or(CertificateSource::None, |[cert, key]| {
+            CertificateSource::Files {
+                cert: cert.into(),
+                key: key.into(),
+            }
+        });
+        assert_eq!(source, expected, "{variables:?}");
+    }
+    for variables in [
+        &on[..],
+        &[on[0], of_service[0]],
+        &[("TLS_ENABLED", "maybe")],
+    ] {
+        let error = Config::load(None, &environment(None, variables)).unwrap_err();
+        assert!(error.to_string().contains("tls."), "{error}");
+    }
+}
+
 /// An installation of the old service, with the environment it has.
 #[test]
 fn an_existing_installation_starts_with_its_own_names() {
     let dir = tempfile::tempdir().unwrap();
     let file = |name: &str| {
         let path = dir.path().join(name);
-        std::fs::write(&path, "x").unwrap();
+        private_file(&path);
         path.display().to_string()
     };
     let (ca, cert, key) = (file("ca.crt"), file("client.crt"), file("client.key"));

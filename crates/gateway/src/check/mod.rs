@@ -9,6 +9,7 @@ mod kurento;
 mod network;
 mod ports;
 mod storage;
+mod tls;
 
 use std::fmt;
 use std::path::Path;
@@ -140,4 +141,5 @@ async fn examine_parts(config: &Config, report: &mut Report) {
         None => storage::examine(&config.data.dir, report),
     }
     network::examine(config, report);
+    tls::examine(config, report);
 }

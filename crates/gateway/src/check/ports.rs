@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::Report;
 use crate::config::Config;
 use crate::config::values::{BrokerTarget, PORTS_PER_STREAM};
+use crate::http::redirect::HELLO;
 
 /// How long a program on the HTTP port may take to say what it is.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -27,7 +28,7 @@ pub(super) async fn is_running(config: &Config) -> bool {
         };
         let near = SocketAddr::new(ip, address.port());
         if let Ok(Ok(answer)) = timeout(PATIENCE, health(near)).await
-            && answer.contains("kurento_connected")
+            && (answer.contains("kurento_connected") || answer.contains(HELLO))
         {
             return true;
         }
@@ -60,6 +61,13 @@ pub(super) fn tcp(config: &Config, running: bool, report: &mut Report) {
             .listen
             .iter()
             .map(|address| ("signaling.listen", *address)),
+    );
+    listeners.extend(
+        config
+            .tls
+            .redirect_listen
+            .iter()
+            .map(|address| ("tls.redirect_listen", *address)),
     );
     if config.mqtt.broker == BrokerTarget::Embedded {
         listeners.push(("mqtt.listen", config.mqtt.embedded.listen));

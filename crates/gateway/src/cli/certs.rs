@@ -11,14 +11,13 @@ use jiff::Timestamp;
 use super::output::{complain, say};
 use super::serve;
 use crate::config::{Config, Environment};
+use crate::tls::DIRECTORY;
 use crate::tls::bundle::{Bundle, BundleError, Outcome};
 use crate::tls::facts::{Facts, Validity};
 use crate::tls::name::{self, Name};
 use crate::tls::own_names::own_names;
 use crate::tls::pair;
 
-/// Directory of the certificates, in `data.dir`.
-const DIRECTORY: &str = "certs";
 /// How far below the directory certificates are looked for: those of each camera have one of their own.
 const DEPTH: usize = 2;
 

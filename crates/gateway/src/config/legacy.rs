@@ -57,6 +57,7 @@ pub(super) fn apply(reader: &mut Reader, variables: &Variables) {
     );
     ports(reader, variables);
     stun(reader, variables);
+    tls(reader, variables);
 }
 
 fn text<'a>(variables: &'a Variables, name: &str) -> Option<(&'a str, &'a Origin)> {
@@ -160,6 +161,49 @@ fn stun(reader: &mut Reader, variables: &Variables) {
         None => host.to_owned(),
     };
     reader.set("kurento.stun", RawValue::Untyped(server), origin.clone());
+}
+
+/// `TLS_ENABLED` with `TLS_CERT_PATH` and `TLS_KEY_PATH` was the service's; `DASHBOARD_SSL_…` was the dashboard's, which
+/// spoke HTTPS where both were set. Here one port serves both.
+fn tls(reader: &mut Reader, variables: &Variables) {
+    let of_service = ("TLS_CERT_PATH", "TLS_KEY_PATH");
+    let of_dashboard = ("DASHBOARD_SSL_CERT_FILE", "DASHBOARD_SSL_KEY_FILE");
+    let has = |names: (&str, &str)| [names.0, names.1].map(|name| variables.contains_key(name));
+    let enabled = text(variables, "TLS_ENABLED");
+    let files = match enabled.map(|(enabled, _)| enabled.to_ascii_lowercase()) {
+        Some(off) if ["false", "0", "no", "off"].contains(&off.as_str()) => "off",
+        Some(on) if ["true", "1", "yes", "on"].contains(&on.as_str()) => "files",
+        // Neither: the key's own rules refuse it.
+        Some(_) => enabled.map_or("", |(text, _)| text),
+        None if has(of_dashboard) == [true, true] => "files",
+        None => {
+            if has(of_service).contains(&true) {
+                reader.note(
+                    "TLS_CERT_PATH",
+                    "not used: it counts with TLS_ENABLED=true only",
+                );
+            }
+            return;
+        }
+    };
+    let names = if has(of_service).contains(&true) && enabled.is_some() {
+        of_service
+    } else {
+        of_dashboard
+    };
+    let origin = |name: &str| variables.get(name).map(|entry| entry.origin.clone());
+    let mode_from = origin("TLS_ENABLED").or_else(|| origin(names.0));
+    if let Some(origin) = mode_from {
+        reader.set("tls.mode", RawValue::Untyped(files.to_owned()), origin);
+    }
+    if files == "off" {
+        return;
+    }
+    for (key, name) in [("tls.cert", names.0), ("tls.key", names.1)] {
+        if let Some(entry) = variables.get(name) {
+            reader.set(key, entry.value.clone(), entry.origin.clone());
+        }
+    }
 }
 
 fn listen(

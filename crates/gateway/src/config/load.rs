@@ -13,7 +13,7 @@ use super::values::{self, BrokerTarget, IpNetwork, integer, seconds};
 use super::{
     Config, Credentials, DataConfig, DatabaseConfig, EmbeddedBrokerConfig, Engine, HttpConfig,
     IngestConfig, LogConfig, LogFormat, MediaConfig, MqttConfig, NetworkConfig, SignalingConfig,
-    StreamConfig, TlsFiles, Verify, kurento, metrics, mqtt_access, network, validate,
+    StreamConfig, TlsFiles, Verify, kurento, metrics, mqtt_access, network, tls, validate,
 };
 use crate::secret::Secret;
 
@@ -34,6 +34,7 @@ impl Config {
         let mut config = Self {
             http: http(&mut reader),
             signaling: signaling(&mut reader),
+            tls: tls::load(&mut reader),
             mqtt: mqtt(&mut reader),
             network: networks(&mut reader),
             ingest: ingest(&mut reader),
@@ -158,7 +159,7 @@ fn mqtt(reader: &mut Reader) -> MqttConfig {
         tls: TlsFiles {
             ca: reader.read("mqtt.ca", values::readable_file),
             cert: reader.read("mqtt.cert", values::readable_file),
-            key: reader.read("mqtt.key", values::readable_file),
+            key: reader.read("mqtt.key", values::private_file),
         },
         server_name: reader.read("mqtt.server_name", values::server_name),
         verify: reader

@@ -19,6 +19,7 @@ mod mqtt_access;
 mod network;
 mod raw;
 mod reader;
+mod tls;
 mod validate;
 pub mod values;
 
@@ -40,6 +41,7 @@ pub use metrics::MetricsConfig;
 pub use mqtt_access::{ExtraClient, MqttAccess};
 pub use network::primary_ipv4;
 pub use raw::Origin;
+pub use tls::{CertificateSource, TlsConfig};
 use values::{BrokerTarget, IpNetwork};
 
 use crate::secret::Secret;
@@ -51,6 +53,8 @@ pub struct Config {
     pub http: HttpConfig,
     /// The signaling port of existing pages.
     pub signaling: SignalingConfig,
+    /// The certificate for both.
+    pub tls: TlsConfig,
     /// The broker, embedded or not, and how cameras are commanded over it.
     pub mqtt: MqttConfig,
     /// The addresses cameras and browsers are told.

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::reader::Reader;
 use super::values::{BrokerTarget, Rejection, seconds};
-use super::{Config, Engine, Verify, kurento, mqtt_access};
+use super::{Config, Engine, Verify, kurento, mqtt_access, tls};
 
 /// Bounds within which the cameras' encoders follow (camera-protocol.md), in kbit/s.
 const CAMERA_BITRATE_KBPS: std::ops::RangeInclusive<u64> = 500..=5000;
@@ -21,6 +21,7 @@ pub(super) fn check(config: &Config, reader: &mut Reader) {
     addresses(config, reader);
     kurento::check(config, reader);
     mqtt_access::check(config, reader);
+    tls::check(config, reader);
 }
 
 fn refuse(
@@ -81,6 +82,13 @@ fn tcp_ports(config: &Config, reader: &mut Reader) {
             .metrics
             .listen
             .map(|address| ("metrics.listen", address)),
+    );
+    listeners.extend(
+        config
+            .tls
+            .redirect_listen
+            .iter()
+            .map(|address| ("tls.redirect_listen", *address)),
     );
     if config.mqtt.broker == BrokerTarget::Embedded {
         listeners.push(("mqtt.listen", config.mqtt.embedded.listen));

@@ -12,6 +12,7 @@ use apiary_store::{PostgresTarget, TargetError};
 
 use super::raw::RawValue;
 use super::{Engine, LogFormat, Verify};
+use crate::tls::private_file;
 
 /// The default MQTT port.
 pub const MQTT_PORT: u16 = 1883;
@@ -466,6 +467,15 @@ pub(super) fn readable_file(value: &RawValue) -> Parsed<PathBuf> {
             format!("it cannot be read: {error}"),
             "let the user that runs apiary read it",
         ),
+    }
+}
+
+/// A readable file with a private key, which nobody else may read.
+pub(super) fn private_file(value: &RawValue) -> Parsed<PathBuf> {
+    let path = readable_file(value)?;
+    match private_file::check(&path) {
+        Ok(()) => Ok(path),
+        Err(open) => reject(open.to_string(), format!("run: {}", open.command())),
     }
 }
 

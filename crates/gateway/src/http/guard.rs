@@ -2,15 +2,19 @@
 
 use axum::extract::{Request, State};
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY, UPGRADE,
-    X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, HeaderName, REFERRER_POLICY,
+    STRICT_TRANSPORT_SECURITY, UPGRADE, X_CONTENT_TYPE_OPTIONS,
 };
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::error::ApiError;
 use super::origin::{OriginPolicy, Requester, is_preflight};
+use super::serving::Connection;
+use crate::tls::Https;
+use crate::tls::name::Name;
 
 /// No path with its query may be longer, in octets.
 const MAX_URL: usize = 8 * 1024;
@@ -20,10 +24,11 @@ const MAX_URL: usize = 8 * 1024;
 pub(super) struct Guard {
     origins: OriginPolicy,
     content_security_policy: HeaderValue,
+    strict_transport_security: Option<HeaderValue>,
 }
 
 impl Guard {
-    pub(super) fn new(origins: OriginPolicy) -> Self {
+    pub(super) fn new(origins: OriginPolicy, https: Option<&Https>) -> Self {
         let framed_by: Vec<&str> = std::iter::once("'self'").chain(origins.listed()).collect();
         // Pages load nothing but our own files; no inline script or style, no plugin, no form, no foreign frame around them.
         let policy = format!(
@@ -33,10 +38,27 @@ impl Guard {
         );
         let content_security_policy =
             HeaderValue::try_from(policy).expect("listed origins come out of header values");
+        let strict_transport_security = https
+            .and_then(Https::strict_transport_security)
+            .and_then(|value| HeaderValue::try_from(value).ok());
         Self {
             origins,
             content_security_policy,
+            strict_transport_security,
         }
+    }
+
+    /// Browsers take it over TLS only, and never for an address (RFC 6797 §8.1).
+    fn strict_transport_security(&self, request: &Request) -> Option<HeaderValue> {
+        let over_tls = request
+            .extensions()
+            .get::<Connection>()
+            .is_some_and(|connection| connection.tls);
+        let host: Authority = request.headers().get(HOST)?.to_str().ok()?.parse().ok()?;
+        let is_name = matches!(host.host().parse(), Ok(Name::Dns(_)));
+        self.strict_transport_security
+            .clone()
+            .filter(|_| over_tls && is_name)
     }
 
     fn write_security_headers(&self, headers: &mut HeaderMap) {
@@ -63,6 +85,7 @@ impl Guard {
 
 /// Middleware around all routes.
 pub(super) async fn pass(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+    let hsts = guard.strict_transport_security(&request);
     let requester = guard.origins.requester(request.headers());
     let preflight = is_preflight(request.method(), request.headers());
     let options = request.method() == axum::http::Method::OPTIONS;
@@ -75,6 +98,11 @@ pub(super) async fn pass(State(guard): State<Guard>, request: Request, next: Nex
     }
     requester.write_headers(preflight, response.headers_mut());
     guard.write_security_headers(response.headers_mut());
+    if let Some(hsts) = hsts {
+        response
+            .headers_mut()
+            .insert(STRICT_TRANSPORT_SECURITY, hsts);
+    }
     response
 }
 

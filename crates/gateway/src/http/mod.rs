@@ -13,6 +13,7 @@ mod guard;
 pub mod openapi;
 mod operation;
 mod origin;
+pub(crate) mod redirect;
 mod rest;
 mod server;
 mod serving;
@@ -22,4 +23,4 @@ mod whep;
 
 pub use server::{HttpServer, router, signaling_router};
 pub use serving::{Bounds, Connection};
-pub use state::{HttpParts, HttpState};
+pub use state::{HttpListeners, HttpParts, HttpState};

@@ -5,7 +5,6 @@ use std::time::Duration;
 use axum::extract::{DefaultBodyLimit, OriginalUri};
 use axum::http::{Method, StatusCode};
 use axum::{Router, middleware};
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -13,9 +12,11 @@ use utoipa_axum::routes;
 use super::error::ApiError;
 use super::extract::MAX_BODY;
 use super::guard::{self, Guard};
-use super::serving::Serving;
-use super::state::{HttpParts, HttpState, MAX_SOCKETS};
+use super::redirect::{self, Target};
+use super::serving::{Secured, Serving};
+use super::state::{HttpListeners, HttpParts, HttpState, MAX_SOCKETS};
 use super::{assets, openapi, operation, rest, signaling, whep};
+use crate::tls::Https;
 
 /// How long open requests and sockets may take to end.
 const SHUTDOWN_GRACE: Duration = Duration::from_millis(1500);
@@ -27,19 +28,35 @@ pub struct HttpServer {
 }
 
 impl HttpServer {
-    /// Serves pages, API, WHEP and signaling on the first listeners, signaling alone (at any path) on the others.
-    pub fn start(parts: HttpParts, http: Vec<TcpListener>, signaling: Vec<TcpListener>) -> Self {
+    /// Serves pages, API, WHEP and signaling, over TLS where there is a certificate.
+    pub fn start(parts: HttpParts, listeners: HttpListeners) -> Self {
         let bounds = parts.bounds;
         let state = HttpState::new(parts);
         let serving = Serving::new(bounds, state.shutdown.clone());
         let mut tasks = JoinSet::new();
-        let routers = [
-            (http, router(state.clone())),
-            (signaling, signaling_router(state.clone())),
+        let secured = state.https.clone().map(|https| Secured {
+            plain: redirect_router(state.clone(), https.clone(), Target::SamePort),
+            https,
+        });
+        let mut ports = vec![
+            (listeners.http, router(state.clone()), secured.clone()),
+            (
+                listeners.signaling,
+                signaling_router(state.clone()),
+                secured,
+            ),
         ];
-        for (listeners, router) in routers {
+        if let Some(https) = state.https.clone() {
+            let router = redirect_router(state.clone(), https, Target::Public);
+            ports.push((listeners.redirect, router, None));
+        }
+        for (listeners, router, secured) in ports {
             for listener in listeners {
-                tasks.spawn(serving.clone().run(listener, router.clone()));
+                tasks.spawn(
+                    serving
+                        .clone()
+                        .run(listener, router.clone(), secured.clone()),
+                );
             }
         }
         tasks.spawn(whep::forget_gone_viewers(state.clone()));
@@ -106,8 +123,13 @@ pub fn signaling_router(state: HttpState) -> Router {
     )
 }
 
+/// The way to HTTPS.
+fn redirect_router(state: HttpState, https: Https, target: Target) -> Router {
+    guarded(redirect::router(https, target), state)
+}
+
 fn guarded(router: Router<HttpState>, state: HttpState) -> Router {
-    let guard = Guard::new(state.origins.clone());
+    let guard = Guard::new(state.origins.clone(), state.https.as_ref());
     router
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(MAX_BODY))

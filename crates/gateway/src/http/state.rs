@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use apiary_media::engine::MediaEngine;
 use apiary_media::kurento::Kurento;
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +17,7 @@ use crate::engine::StartedEngine;
 use crate::mqtt::BrokerState;
 use crate::operation::Operation;
 use crate::supervisor::Supervisor;
+use crate::tls::Https;
 
 /// Most signaling sockets open at once; one more is refused with 503.
 pub(super) const MAX_SOCKETS: usize = 4096;
@@ -34,6 +36,19 @@ pub struct HttpParts {
     pub bounds: Bounds,
     /// Asked by those who run the program.
     pub operation: Operation,
+    /// Where HTTPS is spoken.
+    pub https: Option<Https>,
+}
+
+/// The sockets of the HTTP side.
+#[derive(Debug, Default)]
+pub struct HttpListeners {
+    /// Pages, API, WHEP, and signaling at `/ws`.
+    pub http: Vec<TcpListener>,
+    /// Signaling alone, at any path.
+    pub signaling: Vec<TcpListener>,
+    /// From HTTP to HTTPS.
+    pub redirect: Vec<TcpListener>,
 }
 
 /// The shared state of all routes; cheap to clone.
@@ -53,6 +68,7 @@ pub struct Inner {
     pub(super) sockets: Arc<Semaphore>,
     pub(super) shutdown: CancellationToken,
     pub(super) started: Instant,
+    pub(super) https: Option<Https>,
 }
 
 impl HttpState {
@@ -69,6 +85,7 @@ impl HttpState {
             sockets: Arc::new(Semaphore::new(MAX_SOCKETS)),
             shutdown: CancellationToken::new(),
             started: Instant::now(),
+            https: parts.https,
         }))
     }
 }

@@ -34,6 +34,9 @@ const CAMERA_PEM: &str = "mqtt.pem";
 /// The key, as it is called on a camera.
 const CAMERA_KEY: &str = "mqtt.key";
 
+/// Most names of one certificate.
+const MAX_NAMES: usize = 100;
+
 /// Why the files cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum BundleError {
@@ -246,11 +249,10 @@ impl Bundle {
         if outcome != Outcome::Kept {
             let mut names = names.to_vec();
             let known = there.into_iter().flat_map(|(_, facts)| facts.names);
-            names.extend(
-                known
-                    .filter(|name| !names.contains(name))
-                    .collect::<Vec<_>>(),
-            );
+            let kept: Vec<Name> = known.filter(|name| !names.contains(name)).collect();
+            names.extend(kept);
+            // Addresses come and go; the newest stand first.
+            names.truncate(MAX_NAMES);
             let mut pem = self.authority.issue(purpose, &names, &key, self.now)?;
             let mode = if files.cert_holds_key {
                 pem.push_str(&key.serialize_pem());

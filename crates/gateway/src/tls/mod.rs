@@ -6,7 +6,14 @@
 pub mod authority;
 pub mod bundle;
 pub mod facts;
+mod https;
 pub mod name;
 pub mod own_names;
 pub mod pair;
 pub mod private_file;
+mod resolver;
+mod upkeep;
+mod watch;
+
+pub use https::Https;
+pub use upkeep::{DIRECTORY, Tls, TlsStartError};

@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use apiary::config::{Config, Environment};
 use apiary::engine::StartedEngine;
-use apiary::http::{Bounds, HttpParts, HttpServer};
+use apiary::http::{Bounds, HttpListeners, HttpParts, HttpServer};
 use apiary::mqtt::{BrokerState, ControlError, ControlEvent};
 use apiary::operation::Operation;
 use apiary::supervisor::{CameraCommands, Supervisor, SupervisorParts};
+use apiary::tls::Https;
 use apiary_media::engine::EngineEvent;
 use apiary_store::{SqliteStore, Store, StoreWriter, WriterTask};
 use apiary_wire::camera::{CameraMessage, Command};
@@ -52,6 +53,8 @@ pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T 
 pub(crate) struct Gateway {
     pub(crate) http: SocketAddr,
     pub(crate) signaling: SocketAddr,
+    /// Sends to HTTPS, where that is spoken.
+    pub(crate) redirect: SocketAddr,
     pub(crate) engine: Arc<FakeEngine>,
     pub(crate) supervisor: Supervisor,
     pub(crate) store: Arc<dyn Store>,
@@ -69,6 +72,11 @@ impl Gateway {
 
     /// With other bounds for connections.
     pub(crate) async fn start_within(bounds: Bounds) -> Self {
+        Self::start_with(bounds, None).await
+    }
+
+    /// Over HTTPS, where that is given.
+    pub(crate) async fn start_with(bounds: Bounds, https: Option<Https>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let engine = Arc::new(FakeEngine::default());
         let cameras = Arc::new(QuietCameras::default());
@@ -100,9 +108,11 @@ impl Gateway {
             cors_origins,
             bounds,
             operation: Operation::new(supervisor.clone(), engine.clone(), cameras.clone(), writes),
+            https,
         };
         let http = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let signaling = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let redirect = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         Self {
             http: http.local_addr().unwrap(),
             signaling: signaling.local_addr().unwrap(),
@@ -111,7 +121,15 @@ impl Gateway {
             store,
             cameras,
             client: reqwest::Client::new(),
-            server: HttpServer::start(parts, vec![http], vec![signaling]),
+            redirect: redirect.local_addr().unwrap(),
+            server: HttpServer::start(
+                parts,
+                HttpListeners {
+                    http: vec![http],
+                    signaling: vec![signaling],
+                    redirect: vec![redirect],
+                },
+            ),
             writer,
             _dir: dir,
         }

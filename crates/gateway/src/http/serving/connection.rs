@@ -42,6 +42,11 @@ impl Server {
         }
     }
 
+    /// The same with other routes.
+    pub(super) fn with_router(self, router: Router) -> Self {
+        Self { router, ..self }
+    }
+
     /// Until the client is through, or the program ends: then a request that is being answered is the last.
     pub(super) async fn serve<S>(self, stream: S, connection: Connection)
     where

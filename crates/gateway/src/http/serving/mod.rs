@@ -7,6 +7,7 @@ mod admission;
 mod body;
 mod connection;
 mod refusal;
+mod secure;
 mod stall;
 mod trouble;
 
@@ -21,10 +22,12 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 pub(super) use body::BodyTooSlow;
+pub(super) use secure::Secured;
 
-use admission::{Admission, Permit};
+use admission::Admission;
 use connection::Server;
 use refusal::Refusals;
+use secure::Taken;
 use stall::StallGuard;
 use trouble::Trouble;
 
@@ -117,8 +120,9 @@ impl Serving {
     }
 
     /// Serves a listener until the shutdown, and then its connections until each is through with its request.
-    pub(super) async fn run(self, listener: TcpListener, router: Router) {
+    pub(super) async fn run(self, listener: TcpListener, router: Router, secured: Option<Secured>) {
         let server = Server::new(router, self.bounds, self.shutdown.clone());
+        let port = Port { server, secured };
         let mut connections = JoinSet::new();
         let mut trouble = Trouble::default();
         loop {
@@ -131,7 +135,7 @@ impl Serving {
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, peer)) => self.take(stream, peer, &server, &mut connections),
+                Ok((stream, peer)) => self.take(stream, peer, &port, &mut connections),
                 Err(error) => trouble.cannot_accept(&error).await,
             }
         }
@@ -145,12 +149,15 @@ impl Serving {
         &self,
         stream: TcpStream,
         peer: SocketAddr,
-        server: &Server,
+        port: &Port,
         connections: &mut JoinSet<()>,
     ) {
         let permit = match self.admission.admit(peer.ip()) {
             Ok(permit) => permit,
-            Err(full) => return self.refusals.refuse(stream, full, connections),
+            Err(full) => {
+                let speaks_tls = port.secured.is_some();
+                return self.refusals.refuse(stream, full, speaks_tls, connections);
+            }
         };
         let Ok(local) = stream.local_addr() else {
             return; // it is gone already
@@ -162,15 +169,24 @@ impl Serving {
             local,
             tls: false,
         };
-        let stream = self.guarded(stream, permit);
-        let server = server.clone();
-        connections.spawn(async move { server.serve(stream, connection).await });
+        // The permit goes with the stream, which a WebSocket keeps longer than the task that took it.
+        let stream = StallGuard::new(stream, self.bounds.stall_timeout, permit);
+        let server = port.server.clone();
+        match port.secured.clone() {
+            None => connections.spawn(async move { server.serve(stream, connection).await }),
+            Some(secured) => {
+                let taken = Taken { stream, connection };
+                let bounds = self.bounds;
+                connections.spawn(async move { secured.serve(taken, server, bounds).await })
+            }
+        };
     }
+}
 
-    /// The permit goes with the stream, which a WebSocket keeps longer than the task that took it.
-    fn guarded<S>(&self, stream: S, permit: Permit) -> StallGuard<S> {
-        StallGuard::new(stream, self.bounds.stall_timeout, permit)
-    }
+/// What one listener serves.
+struct Port {
+    server: Server,
+    secured: Option<Secured>,
 }
 
 fn note_panic(ended: Result<(), JoinError>) {

@@ -38,8 +38,15 @@ impl Default for Refusals {
 }
 
 impl Refusals {
-    /// Closes the connection, after a 503 where there is time for one.
-    pub(super) fn refuse(&self, stream: TcpStream, full: Full, tasks: &mut JoinSet<()>) {
+    /// Closes the connection, after a 503 where there is time for one, and where it can be read: before a TLS handshake,
+    /// which nobody gets who is not let in, it cannot.
+    pub(super) fn refuse(
+        &self,
+        stream: TcpStream,
+        full: Full,
+        speaks_tls: bool,
+        tasks: &mut JoinSet<()>,
+    ) {
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         if trouble.begins(Instant::now()) {
             let reason = reason(full);
@@ -47,6 +54,9 @@ impl Refusals {
                 reason,
                 "HTTP connections are refused; those that are open go on"
             );
+        }
+        if speaks_tls {
+            return;
         }
         if let Ok(permit) = Arc::clone(&self.running).try_acquire_owned() {
             tasks.spawn(async move {

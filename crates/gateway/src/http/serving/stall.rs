@@ -30,6 +30,12 @@ impl<S> StallGuard<S> {
     }
 }
 
+impl<S> StallGuard<S> {
+    pub(super) fn get_ref(&self) -> &S {
+        &self.stream
+    }
+}
+
 impl<S: Unpin> StallGuard<S> {
     fn progress<T>(
         &mut self,
