@@ -191,7 +191,8 @@ impl App {
         listeners: Listeners,
         ready: oneshot::Sender<Ready>,
     ) -> Result<(), AppError> {
-        let (writer, task) = StoreWriter::spawn(Arc::clone(&self.store));
+        let (writer, task) =
+            StoreWriter::spawn_with(Arc::clone(&self.store), self.config.retention);
         let commands: Arc<dyn CameraCommands> = Arc::new(mqtt.control.clone());
         let parts = SupervisorParts {
             config: Arc::clone(&self.config),

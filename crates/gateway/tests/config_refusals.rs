@@ -315,6 +315,21 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "database.url",
         "no such file",
     ),
+    (
+        "[retention]\naudit_log_days = -1",
+        "retention.audit_log_days",
+        "0 to 36500",
+    ),
+    (
+        "[retention]\nviewer_sessions_days = 36501",
+        "retention.viewer_sessions_days",
+        "0 to 36500",
+    ),
+    (
+        "[retention]\ncamera_events = 1",
+        "retention.camera_events",
+        "did you mean `retention.camera_events_days`",
+    ),
     ("[database]\npool_size = 0", "database.pool_size", "1 to 64"),
     (
         "[database]\npool_size = 65",

@@ -18,6 +18,8 @@ use apiary::config::values::{BrokerAddress, BrokerTarget};
 use apiary::config::{
     CertificateSource, Config, Engine, Environment, LogFormat, TurnTransport, Verify, primary_ipv4,
 };
+use apiary_store::Retention;
+use jiff::SignedDuration;
 use sources::{environment, load, load_all};
 
 fn from_environment(variables: &[(&str, &str)]) -> Config {
@@ -105,6 +107,11 @@ fn the_whole_file_is_taken() {
         keepalive_timeout_s = 30
         [data]
         dir = "/tmp"
+        [retention]
+        stream_sessions_days = 1
+        viewer_sessions_days = 2
+        camera_events_days = 0
+        audit_log_days = 36500
         [log]
         level = "debug"
         format = "json"
@@ -134,6 +141,14 @@ fn the_whole_file_is_taken() {
         (config.log.level, config.log.format),
         (tracing::Level::DEBUG, LogFormat::Json)
     );
+    let days = |days: i64| Some(SignedDuration::from_hours(24 * days));
+    let retention = Retention {
+        stream_sessions: days(1),
+        viewer_sessions: days(2),
+        camera_events: None,
+        audit_log: days(36_500),
+    };
+    assert_eq!(config.retention, retention);
     assert_eq!(
         config.media.bind,
         IpAddr::V4(Ipv4Addr::UNSPECIFIED),

@@ -11,6 +11,7 @@ mod error;
 mod health;
 mod migrations;
 mod postgres;
+mod retention;
 mod rows;
 mod sqlite;
 mod writer;
@@ -30,6 +31,7 @@ pub use health::{DatabaseHealth, Trouble};
 pub use postgres::{
     Limits, PostgresStore, PostgresTarget, ServerFacts, ServerProblem, TargetError,
 };
+pub use retention::{PRUNE_BATCH, Pruned, Retention};
 pub use rows::{
     CameraEvent, CameraLabel, CameraReport, CameraRow, ConnectionState, EventFilter, EventId,
     EventKind, InterruptedSession, SessionStatus, StreamSession, ViewerSession, Write,
@@ -88,6 +90,13 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError::Query`] or [`StoreError::BadRow`].
     async fn viewer_sessions(&self, session_id: &str) -> Result<Vec<ViewerSession>, StoreError>;
+
+    /// Deletes some of what was kept for long enough at `now`: at most [`PRUNE_BATCH`] rows of each table, so that whatever
+    /// writes meanwhile hardly waits.
+    ///
+    /// # Errors
+    /// [`StoreError::Query`].
+    async fn prune(&self, retention: &Retention, now: Timestamp) -> Result<Pruned, StoreError>;
 
     /// Finishes what runs and lets the database go.
     async fn close(&self);

@@ -3,11 +3,15 @@
 //! - The queue is bounded; when it is full, the write is dropped and counted, with one log line per time of trouble.
 //! - One task writes, many rows to a transaction. While the database is away it tries the same rows again, in order.
 //! - A row that the database refuses for good is dropped alone, not with the others of its transaction.
+//! - Where nothing waits it deletes what was kept for long enough, a little at a time (`pruning`).
 //! - Who must know that a row is kept before saying so to somebody waits for it ([`StoreWriter::keep`]).
+
+mod pruning;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -16,7 +20,9 @@ use tokio::time::Instant;
 use crate::Store;
 use crate::error::StoreError;
 use crate::health::{Counters, DatabaseHealth};
+use crate::retention::Retention;
 use crate::rows::Write;
+use pruning::Pruning;
 
 /// How many writes may wait; one more is dropped.
 pub const QUEUE_LIMIT: usize = 4096;
@@ -76,12 +82,17 @@ pub struct WriterTask {
 }
 
 impl StoreWriter {
-    /// Starts the task that writes to `store`.
+    /// Starts the task that writes to `store`, where history stays for ever.
     pub fn spawn(store: Arc<dyn Store>) -> (Self, WriterTask) {
-        Self::with_limit(store, QUEUE_LIMIT)
+        Self::spawn_with(store, Retention::default())
     }
 
-    fn with_limit(store: Arc<dyn Store>, limit: usize) -> (Self, WriterTask) {
+    /// Starts the task that writes to `store`, and deletes there what was kept for long enough.
+    pub fn spawn_with(store: Arc<dyn Store>, retention: Retention) -> (Self, WriterTask) {
+        Self::start(store, retention, QUEUE_LIMIT)
+    }
+
+    fn start(store: Arc<dyn Store>, retention: Retention, limit: usize) -> (Self, WriterTask) {
         let (queue, messages) = mpsc::channel(limit);
         let (stop, stopped) = mpsc::channel(1);
         let counters = Arc::new(Counters::default());
@@ -91,6 +102,7 @@ impl StoreWriter {
             messages,
             stopped,
             deadline: None,
+            pruning: Pruning::new(retention),
         };
         let task = tokio::spawn(worker.run());
         (Self { queue, counters }, WriterTask { task, stop })
@@ -196,6 +208,7 @@ struct Worker {
     stopped: mpsc::Receiver<Instant>,
     /// Set once the end was asked for.
     deadline: Option<Instant>,
+    pruning: Pruning,
 }
 
 impl Worker {
@@ -207,6 +220,10 @@ impl Worker {
                 count = self.messages.recv_many(&mut batch, BATCH_LIMIT) => count,
                 stopped = self.stopped.recv(), if self.deadline.is_none() => {
                     self.begin_end(stopped);
+                    continue;
+                }
+                () = self.pruning.is_due(), if self.deadline.is_none() => {
+                    self.prune().await;
                     continue;
                 }
             };
@@ -310,6 +327,40 @@ impl Worker {
                 stopped = self.stopped.recv(), if self.deadline.is_none() => self.begin_end(stopped),
             }
             pause = (pause * 2).min(RETRY_PAUSE_MAX);
+        }
+    }
+
+    /// Deletes some of what is old. Whoever ends the program does not wait for that.
+    async fn prune(&mut self) {
+        self.counters.begin();
+        let done = tokio::select! {
+            done = self.store.prune(&self.pruning.retention, Timestamp::now()) => done,
+            stopped = self.stopped.recv() => return self.begin_end(stopped),
+        };
+        match done {
+            Ok(pruned) => {
+                if self.counters.end(Ok(0)) {
+                    tracing::info!("the database can be written again");
+                }
+                self.pruning.on_deleted(pruned);
+            }
+            Err(error) if error.is_passing() => {
+                if self.counters.end(Err(&error)) {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "the database cannot be written; trying on, and streams are not affected"
+                    );
+                }
+                self.pruning.on_passing_failure();
+            }
+            Err(error) => {
+                self.counters.end(Ok(0));
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "old rows cannot be deleted; trying again in an hour"
+                );
+                self.pruning.end_round();
+            }
         }
     }
 

@@ -13,7 +13,8 @@ use super::values::{self, BrokerTarget, IpNetwork, integer, seconds};
 use super::{
     Config, Credentials, DataConfig, DatabaseConfig, EmbeddedBrokerConfig, Engine, HttpConfig,
     IngestConfig, LogConfig, LogFormat, MediaConfig, MqttConfig, NetworkConfig, SignalingConfig,
-    StreamConfig, TlsFiles, Verify, kurento, metrics, mqtt_access, network, tls, validate,
+    StreamConfig, TlsFiles, Verify, kurento, metrics, mqtt_access, network, retention, tls,
+    validate,
 };
 use crate::secret::Secret;
 
@@ -50,6 +51,7 @@ impl Config {
                     .read("data.dir", values::directory)
                     .unwrap_or_else(|| PathBuf::from("apiary-data")),
             },
+            retention: retention::load(&mut reader),
             log: LogConfig {
                 level: reader
                     .read("log.level", values::log_level)

@@ -19,6 +19,7 @@ mod mqtt_access;
 mod network;
 mod raw;
 mod reader;
+mod retention;
 mod tls;
 mod validate;
 pub mod values;
@@ -28,7 +29,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use apiary_store::PostgresTarget;
+use apiary_store::{PostgresTarget, Retention};
 use apiary_wire::units::Bitrate;
 
 pub use demo::DemoPorts;
@@ -71,6 +72,8 @@ pub struct Config {
     pub database: DatabaseConfig,
     /// Where things are kept.
     pub data: DataConfig,
+    /// How long history is kept.
+    pub retention: Retention,
     /// What is logged and how.
     pub log: LogConfig,
     /// Where Prometheus may read figures.

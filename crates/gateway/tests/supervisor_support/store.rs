@@ -5,8 +5,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use apiary_store::{
-    CameraEvent, CameraRow, EventFilter, EventId, InterruptedSession, SessionStatus, Store,
-    StoreError, StreamSession, ViewerSession, Write,
+    CameraEvent, CameraRow, EventFilter, EventId, InterruptedSession, Pruned, Retention,
+    SessionStatus, Store, StoreError, StreamSession, ViewerSession, Write,
 };
 use apiary_wire::id::CameraId;
 use async_trait::async_trait;
@@ -131,6 +131,10 @@ impl Store for MemoryStore {
 
     async fn viewer_sessions(&self, _: &str) -> Result<Vec<ViewerSession>, StoreError> {
         Ok(self.viewers())
+    }
+
+    async fn prune(&self, _: &Retention, _: Timestamp) -> Result<Pruned, StoreError> {
+        Ok(Pruned::default())
     }
 
     async fn close(&self) {}

@@ -5,6 +5,7 @@
 //! - Nothing waits without an end: the server ends statements and waits for locks, and we end what the server does not.
 
 mod problem;
+mod prune;
 mod read;
 mod target;
 mod write;
@@ -27,6 +28,7 @@ use crate::Store;
 use crate::accounts::{self, AccountStore, AccountTables, AccountWrite, AuditRow};
 use crate::error::{Place, StoreError};
 use crate::migrations;
+use crate::retention::{Pruned, Retention};
 use crate::rows::{
     CameraEvent, CameraRow, EventFilter, EventId, InterruptedSession, StreamSession, ViewerSession,
     Write,
@@ -394,6 +396,12 @@ impl Store for PostgresStore {
         in_time!(self, "read viewer sessions", |connection| {
             read::viewer_sessions(connection, session_id)
         })
+    }
+
+    async fn prune(&self, retention: &Retention, now: Timestamp) -> Result<Pruned, StoreError> {
+        in_time!(self, "delete old rows", |connection| prune::prune(
+            connection, retention, now
+        ))
     }
 
     async fn close(&self) {

@@ -13,7 +13,7 @@ use crate::rows::{
 };
 
 /// A time as text that PostgreSQL reads.
-fn text(time: Timestamp) -> String {
+pub(super) fn text(time: Timestamp) -> String {
     format!("{time:.6}")
 }
 

@@ -1,5 +1,6 @@
 //! The embedded database: one SQLite file in WAL mode.
 
+mod prune;
 mod read;
 mod write;
 
@@ -19,6 +20,7 @@ use crate::Store;
 use crate::accounts::{self, AccountStore, AccountTables, AccountWrite, AuditRow};
 use crate::error::{FileProblem, Place, StoreError};
 use crate::migrations;
+use crate::retention::{Pruned, Retention};
 use crate::rows::{
     CameraEvent, CameraRow, EventFilter, EventId, InterruptedSession, StreamSession, ViewerSession,
     Write,
@@ -176,6 +178,10 @@ impl Store for SqliteStore {
 
     async fn viewer_sessions(&self, session_id: &str) -> Result<Vec<ViewerSession>, StoreError> {
         read::viewer_sessions(&self.pool, session_id).await
+    }
+
+    async fn prune(&self, retention: &Retention, now: Timestamp) -> Result<Pruned, StoreError> {
+        prune::prune(&self.pool, retention, now).await
     }
 
     async fn close(&self) {

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use std::sync::atomic::Ordering;
 
 use super::*;
+use crate::retention::{PRUNE_BATCH, Pruned};
 use crate::rows::{
     CameraEvent, CameraRow, EventFilter, EventId, InterruptedSession, SessionStatus, StreamSession,
     ViewerSession,
@@ -32,6 +33,10 @@ struct Moody {
     written: Mutex<Vec<String>>,
     transactions: AtomicU64,
     attempts: AtomicU64,
+    /// Rows that are kept for long enough.
+    old: Mutex<u64>,
+    /// When so many of them were deleted.
+    pruned: Mutex<Vec<(Instant, u64)>>,
 }
 
 impl Moody {
@@ -41,11 +46,20 @@ impl Moody {
             written: Mutex::default(),
             transactions: AtomicU64::new(0),
             attempts: AtomicU64::new(0),
+            old: Mutex::default(),
+            pruned: Mutex::default(),
         })
     }
 
     fn written(&self) -> Vec<String> {
         self.written.lock().unwrap().clone()
+    }
+}
+
+fn failed(source: sqlx::Error) -> StoreError {
+    StoreError::Query {
+        operation: "write",
+        source,
     }
 }
 
@@ -62,10 +76,6 @@ fn name(write: &Write) -> &str {
 impl Store for Moody {
     async fn apply(&self, writes: &[Write]) -> Result<(), StoreError> {
         self.attempts.fetch_add(1, Ordering::Relaxed);
-        let failed = |source| StoreError::Query {
-            operation: "write",
-            source,
-        };
         let mut mood = self.mood.subscribe();
         let mood = *mood.wait_for(|mood| *mood != Mood::Hangs).await.unwrap();
         match mood {
@@ -111,6 +121,22 @@ impl Store for Moody {
 
     async fn viewer_sessions(&self, _: &str) -> Result<Vec<ViewerSession>, StoreError> {
         Ok(Vec::new())
+    }
+
+    async fn prune(&self, _: &Retention, _: Timestamp) -> Result<Pruned, StoreError> {
+        let mut mood = self.mood.subscribe();
+        let mood = *mood.wait_for(|mood| *mood != Mood::Hangs).await.unwrap();
+        if mood == Mood::Away {
+            return Err(failed(sqlx::Error::PoolTimedOut));
+        }
+        let mut old = self.old.lock().unwrap();
+        let rows = (*old).min(u64::from(PRUNE_BATCH));
+        *old -= rows;
+        self.pruned.lock().unwrap().push((Instant::now(), rows));
+        Ok(Pruned {
+            rows,
+            more: rows == u64::from(PRUNE_BATCH),
+        })
     }
 
     async fn close(&self) {}
@@ -176,7 +202,7 @@ async fn f09_what_came_while_the_database_was_away_is_written_once_when_it_is_ba
 #[tokio::test(start_paused = true)]
 async fn a_full_queue_drops_and_counts_and_never_waits() {
     let store = Moody::new(Mood::Hangs);
-    let (writer, task) = StoreWriter::with_limit(store.clone(), 8);
+    let (writer, task) = StoreWriter::start(store.clone(), Retention::default(), 8);
     writer.write(row("0"));
     while store.attempts.load(Ordering::Relaxed) == 0 {
         tokio::task::yield_now().await;
@@ -245,7 +271,7 @@ async fn shutdown_does_not_wait_for_a_dead_database() {
 async fn who_waits_for_a_row_is_told_what_became_of_it() {
     let patience = Duration::from_secs(5);
     let store = Moody::new(Mood::Refuses("bad"));
-    let (writer, task) = StoreWriter::with_limit(store.clone(), 8);
+    let (writer, task) = StoreWriter::start(store.clone(), Retention::default(), 8);
     writer.write(row("0"));
     assert_eq!(writer.keep(row("good"), patience).await, Ok(()));
     assert_eq!(store.written(), ["0", "good"]);
@@ -271,4 +297,66 @@ async fn who_waits_for_a_row_is_told_what_became_of_it() {
     task.shutdown(Duration::from_secs(1)).await;
     let over = writer.keep(row("over"), patience).await;
     assert_eq!(over, Err(NotKept::Ending));
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[tokio::test(start_paused = true)]
+async fn old_rows_go_at_the_start_and_each_hour_and_writes_come_between() {
+    let store = Moody::new(Mood::Works);
+    let batch = u64::from(PRUNE_BATCH);
+    *store.old.lock().unwrap() = 2 * batch + 1;
+    let begin = Instant::now();
+    let (writer, task) = StoreWriter::spawn(store.clone());
+    while store.pruned.lock().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    writer.write(row("0"));
+    writer.flush().await;
+    assert_eq!(store.written(), ["0"]);
+    assert!(*store.old.lock().unwrap() > 0, "it did not wait for all");
+    tokio::time::sleep(HOUR / 2).await;
+    let rows = |pruned: &[(Instant, u64)]| pruned.iter().map(|(_, rows)| *rows).collect::<Vec<_>>();
+    assert_eq!(rows(&store.pruned.lock().unwrap()), [batch, batch, 1]);
+
+    *store.old.lock().unwrap() = 7;
+    tokio::time::sleep(HOUR).await;
+    let pruned = store.pruned.lock().unwrap().clone();
+    assert_eq!(rows(&pruned), [batch, batch, 1, 7]);
+    assert!(pruned[3].0 - begin >= HOUR);
+    assert_eq!(writer.health().written, 1, "what goes is not written");
+    task.shutdown(Duration::from_secs(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn f09_old_rows_go_when_the_database_is_back() {
+    let store = Moody::new(Mood::Away);
+    *store.old.lock().unwrap() = 7;
+    let (writer, task) = StoreWriter::spawn(store.clone());
+    tokio::time::sleep(HOUR / 60).await;
+    let trouble = writer.health().trouble.expect("it is told");
+    assert!(trouble.what.contains("cannot be written"), "{trouble:?}");
+    store.mood.send_replace(Mood::Works);
+    tokio::time::sleep(HOUR / 60).await;
+    assert_eq!(*store.old.lock().unwrap(), 0);
+    assert_eq!(writer.health().trouble, None);
+    task.shutdown(Duration::from_secs(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_does_not_wait_for_old_rows() {
+    let store = Moody::new(Mood::Hangs);
+    let (writer, task) = StoreWriter::spawn(store.clone());
+    // It begins to delete, since nothing else is to be done.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    writer.write(row("0"));
+    let mood = store.mood.clone();
+    let back = tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        mood.send_replace(Mood::Works);
+    });
+    task.shutdown(Duration::from_secs(1)).await;
+    back.await.unwrap();
+    assert_eq!(store.written(), ["0"]);
+    assert_eq!(*store.pruned.lock().unwrap(), [], "it was given up");
 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{Home, at, camera};
 
-fn user(number: u8, name: &str) -> UserRow {
+pub(super) fn user(number: u8, name: &str) -> UserRow {
     UserRow {
         user: UserId(Uuid::from_bytes([number; 16])),
         name: name.to_owned(),
@@ -22,7 +22,7 @@ fn user(number: u8, name: &str) -> UserRow {
     }
 }
 
-fn login(number: u8, user: &UserRow) -> LoginRow {
+pub(super) fn login(number: u8, user: &UserRow) -> LoginRow {
     LoginRow {
         login: LoginId(Uuid::from_bytes([number; 16])),
         user: user.user,
@@ -34,7 +34,7 @@ fn login(number: u8, user: &UserRow) -> LoginRow {
     }
 }
 
-fn token(number: u8, user: &UserRow) -> ApiTokenRow {
+pub(super) fn token(number: u8, user: &UserRow) -> ApiTokenRow {
     ApiTokenRow {
         token: TokenId(Uuid::from_bytes([number; 16])),
         user: user.user,
@@ -47,7 +47,7 @@ fn token(number: u8, user: &UserRow) -> ApiTokenRow {
     }
 }
 
-fn share(number: u8, user: &UserRow) -> ShareRow {
+pub(super) fn share(number: u8, user: &UserRow) -> ShareRow {
     ShareRow {
         share: ShareId(Uuid::from_bytes([number; 16])),
         user: user.user,
@@ -58,7 +58,7 @@ fn share(number: u8, user: &UserRow) -> ShareRow {
     }
 }
 
-fn audit(number: u8, second: i64, action: &str) -> AuditRow {
+pub(super) fn audit(number: u8, second: i64, action: &str) -> AuditRow {
     AuditRow {
         id: Uuid::from_bytes([number; 16]),
         at: at(second),

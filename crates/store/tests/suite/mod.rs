@@ -2,6 +2,7 @@
 //! [`suite!`].
 
 mod accounts;
+mod retention;
 
 use std::time::Duration;
 
@@ -47,6 +48,8 @@ macro_rules! suite {
             the_audit_log_is_read_from_its_end
             a_server_key_stays_the_first_one
             events_come_newest_first_and_page_by_page
+            what_was_kept_for_long_enough_goes_and_nothing_else
+            old_rows_go_in_small_batches
         );
     };
     ($home:expr; $($case:ident)*) => {
@@ -62,6 +65,7 @@ macro_rules! suite {
 pub(crate) use suite;
 
 pub(crate) use accounts::*;
+pub(crate) use retention::*;
 
 pub(crate) fn at(second: i64) -> Timestamp {
     Timestamp::new(1_700_000_000 + second, 0).unwrap()
