@@ -9,10 +9,14 @@ mod http_support;
 mod operation_support;
 mod program_support;
 
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use apiary::config::keys::KEYS;
 use apiary::mqtt::BrokerState;
 use http_support::{CAMERA, Gateway, OFFER};
 use jiff::Timestamp;
-use operation_support::{Figures, promtool};
+use operation_support::{Figures, monitoring, promql, promtool};
 use program_support::viewer::{Noticed, Viewer};
 use program_support::{Plan, Program, within};
 use reqwest::StatusCode;
@@ -178,4 +182,81 @@ async fn figures_tell_of_packets_and_outlive_streams() {
         .unwrap();
     assert_eq!(elsewhere.status(), StatusCode::NOT_FOUND);
     within("the end", program.stop()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dashboard_and_alerts_ask_for_what_there_is() {
+    let (program, url) = program().await;
+    let (_, figures) = scrape(&url).await;
+    within("the end", program.stop()).await;
+    let panels = monitoring::panels();
+    assert!(panels.len() > 20, "they are read");
+    let shown = panels.iter().flat_map(|panel| &panel.expressions);
+    let alerts = monitoring::alerts();
+    let watched = alerts.iter().map(|alert| &alert.expression);
+    let mut asked = 0;
+    for expression in shown.chain(watched) {
+        for selector in promql::selectors(expression) {
+            selector.assert_in(&figures);
+            asked += 1;
+        }
+    }
+    assert!(asked > 80, "they are found");
+}
+
+/// Prometheus takes them, each fires when it should, and each says what to do with words that mean something.
+#[test]
+fn alerts_hold_and_name_what_to_do() {
+    let alerts = monitoring::alerts();
+    let names: BTreeSet<&str> = alerts.iter().map(|alert| &*alert.name).collect();
+    assert_eq!(names.len(), alerts.len(), "each has a name of its own");
+    for alert in &alerts {
+        assert!(["critical", "warning"].contains(&&*alert.severity));
+        assert!(
+            alert.summary.contains("{{ $labels.instance }}"),
+            "{alert:?}"
+        );
+        let words = alert
+            .action
+            .split(|c: char| !c.is_ascii_alphanumeric() && !['_', '.'].contains(&c))
+            .map(|word| word.trim_end_matches('.'));
+        for word in words {
+            let is_alert = word.starts_with("Apiary") && word.len() > "Apiary".len();
+            assert!(!is_alert || names.contains(word), "{word}");
+            let section = word.split_once('.').map(|(section, _)| section);
+            let is_key = KEYS.iter().any(|key| key.path == word);
+            let is_like_one = KEYS
+                .iter()
+                .any(|key| key.path.split_once('.').map(|(own, _)| own) == section);
+            assert!(section.is_none() || is_key || !is_like_one, "{word}");
+        }
+    }
+    let file = |name| monitoring::path(name).display().to_string();
+    promtool(&["check", "rules", &file("alerts.yaml")], "");
+    promtool(&["test", "rules", &file("alerts.test.yaml")], "");
+}
+
+#[test]
+fn the_dashboard_holds() {
+    let mut rules = "groups:\n- name: dashboard\n  rules:\n".to_owned();
+    let panels = monitoring::panels();
+    for (number, panel) in panels.iter().enumerate() {
+        assert!(!panel.description.is_empty(), "{}", panel.title);
+        let [x, y, w, h] = panel.place;
+        assert!(x + w <= 24, "{} is beside the page", panel.title);
+        let covers = |other: &&monitoring::Panel| {
+            let [ox, oy, ow, oh] = other.place;
+            x < ox + ow && ox < x + w && y < oy + oh && oy < y + h
+        };
+        let under = panels[number + 1..].iter().find(covers);
+        assert!(under.is_none(), "{} covers {under:?}", panel.title);
+        for expression in &panel.expressions {
+            let expression = serde_json::to_string(expression).unwrap();
+            writeln!(rules, "  - {{record: p{number}, expr: {expression}}}").unwrap();
+        }
+    }
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), rules).unwrap();
+    let path = file.path().display().to_string();
+    promtool(&["check", "rules", "--lint=none", &path], "");
 }
