@@ -61,7 +61,10 @@ fn embedded(mqtt: &MqttConfig, report: &mut Report) {
         return;
     }
     match tls::server_config(&mqtt.tls) {
-        Ok(_) => report.good("mqtt.listen_tls", "the certificates can be used"),
+        Ok(_) => {
+            report.good("mqtt.listen_tls", "the certificates can be used");
+            super::tls::of_broker(&mqtt.tls, report);
+        }
         Err(error) => report.problem("mqtt.listen_tls", error.to_string()),
     }
 }

@@ -1,15 +1,18 @@
-//! Is the certificate for browsers good, and for the addresses that they use?
+//! Are the certificates good that are presented here, and for the addresses that browsers use?
 
 use std::net::IpAddr;
+use std::path::Path;
 
 use jiff::Timestamp;
+use rustls::pki_types::CertificateDer;
 
 use super::Report;
-use crate::config::{CertificateSource, Config};
+use crate::config::{CertificateSource, Config, TlsFiles};
 use crate::tls::DIRECTORY;
-use crate::tls::facts::{Facts, Validity};
+use crate::tls::bundle::{self, Bundle};
+use crate::tls::facts::{self, Facts, Validity};
 use crate::tls::name::{self, Name};
-use crate::tls::pair::Pair;
+use crate::tls::pair::{self, Pair};
 
 /// Days before its end from which on a certificate is worth a word.
 const NEAR_DAYS: i64 = 14;
@@ -20,23 +23,39 @@ pub(super) fn examine(config: &Config, report: &mut Report) {
         CertificateSource::Files { cert, key } => match Pair::read(cert, key) {
             Err(error) => report.problem("tls", error.to_string()),
             Ok(pair) => {
-                dates(&pair.facts, report);
+                dates("tls.cert", &pair.facts, Timestamp::now(), report);
+                chain(&pair.certified.cert, report);
                 reach(config, &pair.facts, report);
             }
         },
-        CertificateSource::SelfSigned { .. } => {
-            let dir = config.data.dir.join(DIRECTORY);
-            let ca = dir.join(crate::tls::bundle::CA);
-            report.good(
-                "tls",
-                format!(
-                    "a certificate of our own is made and renewed in {}; browsers trust it once {} is imported there",
-                    dir.display(),
-                    ca.display()
-                ),
-            );
-        }
+        CertificateSource::SelfSigned { .. } => own(&config.data.dir.join(DIRECTORY), report),
     }
+}
+
+/// The certificate of the embedded broker, where cameras would be refused without a word.
+pub(super) fn of_broker(files: &TlsFiles, report: &mut Report) {
+    let certificate = files.cert.as_deref().and_then(|cert| {
+        let text = pair::read(cert).ok()?;
+        let leaf = pair::chain(&text).ok()?.into_iter().next()?;
+        Facts::of(&leaf)
+    });
+    if let Some(facts) = certificate {
+        dates("mqtt.cert", &facts, Timestamp::now(), report);
+    }
+}
+
+fn own(dir: &Path, report: &mut Report) {
+    if let Err(error) = Bundle::examine(dir, Timestamp::now()) {
+        return report.problem("tls", error.to_string());
+    }
+    report.good(
+        "tls",
+        format!(
+            "a certificate of our own is made and renewed in {}; browsers trust it once {} is imported there",
+            dir.display(),
+            dir.join(bundle::CA).display()
+        ),
+    );
 }
 
 fn plain(config: &Config, report: &mut Report) {
@@ -54,26 +73,26 @@ fn plain(config: &Config, report: &mut Report) {
     }
 }
 
-fn dates(facts: &Facts, report: &mut Report) {
-    let now = Timestamp::now();
+/// `now` is whenever the question is asked.
+fn dates(key: &'static str, facts: &Facts, now: Timestamp, report: &mut Report) {
     let day = |time: Timestamp| time.strftime("%Y-%m-%d").to_string();
     match facts.validity(now) {
         Validity::Expired => report.problem(
-            "tls.cert",
+            key,
             format!(
-                "the certificate ended on {}: browsers refuse it; renew it, with `apiary certs renew` where it is from there",
+                "the certificate ended on {}: whoever checks it refuses it; renew it, with `apiary certs renew` where it is from there",
                 day(facts.not_after)
             ),
         ),
         Validity::NotYet => report.problem(
-            "tls.cert",
+            key,
             format!(
                 "the certificate is valid from {} on only; set this machine's clock right, or wait",
                 day(facts.not_before)
             ),
         ),
         Validity::Valid if facts.days_left(now) < NEAR_DAYS => report.note(
-            "tls.cert",
+            key,
             format!(
                 "the certificate ends on {}, in {} days: renew it; a running apiary takes new files over by itself",
                 day(facts.not_after),
@@ -81,13 +100,38 @@ fn dates(facts: &Facts, report: &mut Report) {
             ),
         ),
         Validity::Valid => report.good(
-            "tls.cert",
+            key,
             format!(
                 "for {}, valid until {}",
                 name::list(&facts.names),
                 day(facts.not_after)
             ),
         ),
+    }
+}
+
+/// Each is signed by the next, and none is missing that browsers need.
+fn chain(certificates: &[CertificateDer<'_>], report: &mut Report) {
+    let gap = certificates
+        .windows(2)
+        .position(|pair| !facts::is_signed_by(&pair[0], &pair[1]));
+    if let Some(gap) = gap {
+        report.problem(
+            "tls.cert",
+            format!(
+                "certificate {} in the file is not signed by the next one: browsers may find no way to an authority that they \
+                 know. Put the own certificate first, then the one that signed it, and so on",
+                gap + 1
+            ),
+        );
+    } else if let [alone] = certificates
+        && facts::names_issuer_elsewhere(alone)
+    {
+        report.note(
+            "tls.cert",
+            "the file holds one certificate and not that of its authority: some browsers find no way to an authority that they \
+             know. Give the file with the whole chain, often called fullchain.pem",
+        );
     }
 }
 

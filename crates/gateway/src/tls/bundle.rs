@@ -155,6 +155,19 @@ impl Bundle {
         })
     }
 
+    /// Finds out whether a directory that is there can be used, without writing to it.
+    ///
+    /// # Errors
+    /// What [`Bundle::open`] would refuse, and a key for HTTPS that is open to others.
+    pub fn examine(dir: &Path, now: Timestamp) -> Result<(), BundleError> {
+        let (cert, key) = (dir.join(CA), dir.join(CA_KEY));
+        if cert.exists() {
+            existing_authority(&cert, &key, now)?;
+        }
+        existing_key(&dir.join("https.key"))?;
+        Ok(())
+    }
+
     /// Certificate and key for the HTTPS listeners.
     ///
     /// # Errors

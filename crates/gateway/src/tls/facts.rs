@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use jiff::{SignedDuration, Timestamp};
 use rcgen::{KeyPair, PublicKeyData as _};
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::GeneralName;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::oid_registry::OID_PKIX_ACCESS_DESCRIPTOR_CA_ISSUERS;
 use x509_parser::prelude::FromDer as _;
 use x509_parser::x509::{X509Name, X509Version};
 
@@ -102,6 +103,18 @@ pub fn is_signed_by(certificate: &[u8], issuer: &[u8]) -> bool {
     certificate
         .verify_signature(Some(issuer.public_key()))
         .is_ok()
+}
+
+/// Whether the certificate says where that of its issuer can be fetched (RFC 5280 §4.2.2.1). Those of public authorities do:
+/// browsers do not know their issuers and want them sent along.
+pub fn names_issuer_elsewhere(certificate: &[u8]) -> bool {
+    let Ok((_, certificate)) = X509Certificate::from_der(certificate) else {
+        return false;
+    };
+    certificate.extensions().iter().any(|extension| {
+        matches!(extension.parsed_extension(), ParsedExtension::AuthorityInfoAccess(access)
+            if access.accessdescs.iter().any(|one| one.access_method == OID_PKIX_ACCESS_DESCRIPTOR_CA_ISSUERS))
+    })
 }
 
 /// Whether the certificate is for that key.

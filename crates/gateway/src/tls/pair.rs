@@ -74,6 +74,14 @@ pub enum PairError {
         /// The key's file.
         key: PathBuf,
     },
+    /// The key belongs to a certificate, which is not the first.
+    #[error("{}: the certificate of {} is not the first in it; put it there, and after it those of its authorities", cert.display(), key.display())]
+    NotFirst {
+        /// The certificate's file.
+        cert: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+    },
     /// rustls cannot use them.
     #[error("{}: {cause}", path.display())]
     Unusable {
@@ -139,10 +147,19 @@ impl Pair {
             return Err(PairError::Version1 { path });
         }
         let provider = aws_lc_rs::default_provider();
+        let is_of_another = |certificate: &CertificateDer<'static>| {
+            let alone = vec![certificate.clone()];
+            CertifiedKey::from_der(alone, private.clone_key(), &provider).is_ok()
+        };
+        let is_not_first = chain.iter().skip(1).any(is_of_another);
         let certified = CertifiedKey::from_der(chain, private, &provider).map_err(|error| {
             if matches!(error, rustls::Error::InconsistentKeys(_)) {
                 let (cert, key) = (cert.to_owned(), key.to_owned());
-                PairError::Mismatch { cert, key }
+                if is_not_first {
+                    PairError::NotFirst { cert, key }
+                } else {
+                    PairError::Mismatch { cert, key }
+                }
             } else {
                 let (path, cause) = (cert.to_owned(), error.to_string());
                 PairError::Unusable { path, cause }
