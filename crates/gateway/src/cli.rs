@@ -5,6 +5,7 @@
 
 mod certs;
 mod check;
+mod db;
 mod demo;
 mod free_ports;
 mod kurento_files;
@@ -77,6 +78,12 @@ enum Command {
         apiary certs init --name cams.example --ip 192.168.1.10"
     )]
     Certs(certs::Options),
+    /// Back up, restore or export the database
+    #[command(
+        long_about = "Backs up, restores or exports the database of the installation whose settings are read (see --config).\n\n\
+        Example:\n  apiary db backup apiary-backup.db --config apiary.toml"
+    )]
+    Db(db::Options),
     /// Write the files that Kurento servers read their settings from
     #[command(
         long_about = "Writes WebRtcEndpoint.conf.ini and BaseRtpEndpoint.conf.ini, which a Kurento server reads from \
@@ -102,6 +109,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Serve(options) => serve::run(&options),
         Command::Simulate(options) => simulate::run(&options),
         Command::Certs(options) => certs::run(&options),
+        Command::Db(options) => db::run(options),
         Command::Check(options) => check::run(&options),
         Command::KurentoFiles(options) => kurento_files::run(&options),
         Command::KurentoPing(options) => kurento_ping::run(&options),

@@ -5,24 +5,22 @@
     reason = "helpers of a test fail as the test does"
 )]
 
+mod process_support;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-/// Longer than anything may take that a test waits for.
-const PATIENCE: Duration = Duration::from_secs(30);
+use process_support::{Log, PATIENCE, Running, apiary};
 
-/// The program in a directory of its own, with no environment but that.
-fn apiary(dir: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_apiary"));
-    command
-        .args(arguments)
-        .current_dir(dir)
-        .env_clear()
-        .env("PATH", "/usr/bin:/bin");
-    command
+/// The first of the UDP ports of these programs.
+const PORTS: u16 = 31_510;
+
+/// Settings with all ports free.
+fn serve_on_free_ports(dir: &Path) -> Command {
+    process_support::serve(dir, PORTS)
 }
 
 fn output(arguments: &[&str]) -> Output {
@@ -125,66 +123,6 @@ fn a_missing_file_is_an_error_whichever_way_it_is_named() {
     }
 }
 
-/// A running program. Killed when the test is over, however it went.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        _ = self.0.kill();
-        _ = self.0.wait();
-    }
-}
-
-impl Running {
-    fn start(command: &mut Command) -> Self {
-        Self(
-            command
-                .stdin(Stdio::null())
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn()
-                .unwrap(),
-        )
-    }
-
-    fn signal(&self, signal: &str) {
-        let kill = format!("kill -{signal} {}", self.0.id());
-        assert!(
-            Command::new("sh")
-                .args(["-c", &kill])
-                .status()
-                .unwrap()
-                .success()
-        );
-    }
-
-    fn end(&mut self) -> ExitStatus {
-        let began = Instant::now();
-        loop {
-            if let Some(status) = self.0.try_wait().unwrap() {
-                return status;
-            }
-            assert!(began.elapsed() < PATIENCE, "it does not end");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-}
-
-/// Settings with all ports free.
-fn serve_on_free_ports(dir: &Path) -> Command {
-    let mut command = apiary(dir, &["serve"]);
-    command.envs([
-        ("APIARY_HTTP_LISTEN", "127.0.0.1:0"),
-        ("APIARY_SIGNALING_LISTEN", "127.0.0.1:0"),
-        ("APIARY_MQTT_LISTEN", "127.0.0.1:0"),
-        ("APIARY_MEDIA_UDP_PORT", "31510"),
-        ("APIARY_MEDIA_WORKERS", "1"),
-        ("APIARY_INGEST_PORTS", "31520-31535"),
-        ("APIARY_LOG_FORMAT", "json"),
-    ]);
-    command
-}
-
 /// Code 0 says that it was in time as well: after 4.5 s it gives up with another.
 #[test]
 fn serve_ends_well_on_either_signal() {
@@ -194,26 +132,6 @@ fn serve_ends_well_on_either_signal() {
         Log::of(&mut running).until("ready");
         running.signal(signal);
         assert_eq!(running.end().code(), Some(0), "{signal}");
-    }
-}
-
-/// A running program's log, as JSON.
-struct Log(std::io::Lines<BufReader<std::process::ChildStderr>>);
-
-impl Log {
-    fn of(running: &mut Running) -> Self {
-        Self(BufReader::new(running.0.stderr.take().unwrap()).lines())
-    }
-
-    /// The next record whose message begins so.
-    fn until(&mut self, message: &str) -> serde_json::Value {
-        loop {
-            let line = self.0.next().expect("the log goes on").unwrap();
-            let record: serde_json::Value = serde_json::from_str(&line).unwrap();
-            if record["message"].as_str().unwrap().starts_with(message) {
-                return record;
-            }
-        }
     }
 }
 

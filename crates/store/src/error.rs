@@ -56,6 +56,14 @@ pub enum StoreError {
         /// Our schema version.
         known: i64,
     },
+    /// An earlier version of the program has written it.
+    #[error(
+        "the database {place} was written by an older version of apiary; start `apiary serve` once, which brings it up to date"
+    )]
+    Older {
+        /// Which one.
+        place: Place,
+    },
     /// A statement failed.
     #[error("the database could not {operation}")]
     Query {
@@ -187,6 +195,7 @@ impl StoreError {
             | Self::Server { .. }
             | Self::InUse { .. }
             | Self::Newer { .. }
+            | Self::Older { .. }
             | Self::BadRow { .. } => false,
         }
     }

@@ -7,7 +7,9 @@
 
 mod accounts;
 mod columns;
+mod copy;
 mod error;
+mod export;
 mod health;
 mod migrations;
 mod postgres;
@@ -26,7 +28,9 @@ pub use accounts::{
     CameraScopeError, LoginId, LoginRow, Role, SecretHash, SecretHashError, ShareId, ShareRow,
     TokenId, UserId, UserRow,
 };
+pub use copy::CopyError;
 pub use error::{FileProblem, Place, StoreError};
+pub use export::Line;
 pub use health::{DatabaseHealth, Trouble};
 pub use postgres::{
     Limits, PostgresStore, PostgresTarget, ServerFacts, ServerProblem, TargetError,

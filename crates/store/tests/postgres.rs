@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apiary_store::{
-    Limits, PostgresStore, PostgresTarget, ServerProblem, Store, StoreError, StoreWriter, Write,
+    CopyError, Limits, Line, PostgresStore, PostgresTarget, ServerProblem, Store, StoreError,
+    StoreWriter, Write,
 };
 use postgres_support::{Cluster, Database, Fault, OWNER, PASSWORD_IN_URL, run};
 use suite::{Home, camera_row, stream_session};
@@ -27,6 +28,17 @@ impl Home for Server {
 
     async fn open(&self) -> Result<PostgresStore, StoreError> {
         open(&self.0.url()).await
+    }
+
+    async fn export(&self, line: Line<'_>) -> Result<(), CopyError> {
+        PostgresStore::export(&target(&self.0.url()), line).await
+    }
+
+    async fn forget_last_migration(&self) {
+        self.change(
+            "DELETE FROM apiary_migrations WHERE version = (SELECT max(version) FROM apiary_migrations)",
+        )
+        .await;
     }
 
     async fn change(&self, sql: &'static str) {
@@ -82,6 +94,7 @@ async fn refusal(url: &str) -> (ServerProblem, String) {
         StoreError::File { .. }
         | StoreError::InUse { .. }
         | StoreError::Newer { .. }
+        | StoreError::Older { .. }
         | StoreError::Query { .. }
         | StoreError::BadRow { .. } => panic!("{error:?}"),
     }

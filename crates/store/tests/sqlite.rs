@@ -6,7 +6,7 @@ mod suite;
 
 use std::path::PathBuf;
 
-use apiary_store::{FileProblem, SqliteStore, Store, StoreError, Write};
+use apiary_store::{CopyError, FileProblem, Line, SqliteStore, Store, StoreError, Write};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection};
 use suite::Home;
@@ -27,6 +27,17 @@ impl Home for Place {
 
     async fn open(&self) -> Result<SqliteStore, StoreError> {
         SqliteStore::open(&self.path).await
+    }
+
+    async fn export(&self, line: Line<'_>) -> Result<(), CopyError> {
+        SqliteStore::export(&self.path, line).await
+    }
+
+    async fn forget_last_migration(&self) {
+        self.change(
+            "DELETE FROM _sqlx_migrations WHERE version = (SELECT max(version) FROM _sqlx_migrations)",
+        )
+        .await;
     }
 
     async fn change(&self, sql: &'static str) {
@@ -81,6 +92,7 @@ fn problem(error: &StoreError) -> FileProblem {
         StoreError::Server { .. }
         | StoreError::InUse { .. }
         | StoreError::Newer { .. }
+        | StoreError::Older { .. }
         | StoreError::Query { .. }
         | StoreError::BadRow { .. } => panic!("{error:?}"),
     }

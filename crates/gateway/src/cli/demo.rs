@@ -15,7 +15,6 @@ use super::output::{complain, say, with_causes};
 use super::{free_ports, runtime};
 use crate::app::{self, Controls, Ready};
 use crate::config::{Config, DemoPorts};
-use crate::supervisor::new_row;
 use crate::{logging, mqtt};
 
 /// What the first cameras are called.
@@ -127,7 +126,7 @@ async fn introduce(config: &Config, cameras: &[CameraConfig]) -> Result<(), Stor
                     name: Some(camera.name.clone()),
                     ..CameraLabel::default()
                 },
-                ..new_row(camera.id, now)
+                ..CameraRow::new(camera.id, now)
             })
         })
         .collect();

@@ -21,7 +21,7 @@ const DEFAULT_FILE: &str = "apiary.toml";
 #[derive(Clone, Debug, Args)]
 pub(super) struct Options {
     /// Settings file (TOML) [default: apiary.toml in the working directory, if it exists]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     pub(super) config: Option<PathBuf>,
 }
 

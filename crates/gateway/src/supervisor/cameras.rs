@@ -145,7 +145,7 @@ impl Cameras {
         if registry.known.contains_key(&camera) || registry.known.len() >= CAMERA_LIMIT {
             return Heard::default();
         }
-        let row = new_row(camera, now);
+        let row = CameraRow::new(camera, now);
         registry.known.insert(camera, Known::new(row.clone(), now));
         Heard {
             changed: Some(snapshot(&row)),
@@ -182,7 +182,7 @@ impl Cameras {
         let Registry { known, events } = &mut *registry;
         let is_new = !known.contains_key(&camera);
         if is_new && known.len() >= CAMERA_LIMIT {
-            let presence = listen(&mut new_row(camera, now), said);
+            let presence = listen(&mut CameraRow::new(camera, now), said);
             return Heard {
                 presence,
                 ..Heard::default()
@@ -190,7 +190,7 @@ impl Cameras {
         }
         let known = known
             .entry(camera)
-            .or_insert_with(|| Known::new(new_row(camera, now), now));
+            .or_insert_with(|| Known::new(CameraRow::new(camera, now), now));
         let before = known.row.clone();
         let presence = listen(&mut known.row, said);
         let mut comparable = before.clone();
@@ -305,23 +305,6 @@ pub(super) fn shorten(text: &str) -> String {
     text.chars().take(TEXT_LIMIT).collect()
 }
 
-/// A camera of which nothing is known but that it exists.
-pub(crate) fn new_row(camera: CameraId, now: Timestamp) -> CameraRow {
-    CameraRow {
-        camera,
-        label: CameraLabel::default(),
-        ip_address: None,
-        firmware_version: None,
-        hardware: None,
-        serial_number: None,
-        report: CameraReport::default(),
-        connection: ConnectionState::Unknown,
-        last_seen: None,
-        created_at: now,
-        updated_at: now,
-    }
-}
-
 fn online(row: &CameraRow) -> Option<bool> {
     match row.connection {
         ConnectionState::Unknown => None,
@@ -434,7 +417,7 @@ mod tests {
 
     #[test]
     fn presence_is_forgotten_only_with_an_embedded_broker() {
-        let mut row = new_row(camera(1), at(0));
+        let mut row = CameraRow::new(camera(1), at(0));
         row.connection = ConnectionState::Connected;
         let kept = Cameras::load(vec![row.clone()], false);
         assert_eq!(kept.online(camera(1)), Some(true));

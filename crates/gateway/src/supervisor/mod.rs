@@ -24,7 +24,6 @@ mod totals;
 mod viewers;
 
 pub use cameras::LabelChange;
-pub(crate) use cameras::new_row;
 pub use commands::CameraCommands;
 pub use error::{JoinError, LabelError, NoStream, StartError};
 pub use handle::{JoinedStream, StartOptions, Supervisor, ViewerOffer, ViewerOrigin};

@@ -26,7 +26,9 @@ use tokio::time::timeout;
 
 use crate::Store;
 use crate::accounts::{self, AccountStore, AccountTables, AccountWrite, AuditRow};
+use crate::copy::CopyError;
 use crate::error::{Place, StoreError};
+use crate::export::{self, Line};
 use crate::migrations;
 use crate::retention::{Pruned, Retention};
 use crate::rows::{
@@ -157,6 +159,30 @@ impl PostgresStore {
             });
         }
         Ok(ServerFacts { version, schema })
+    }
+
+    /// Gives each row of the database to `line` as a JSON object; secrets are left out. Works while a program has it, and
+    /// shows one moment.
+    ///
+    /// # Errors
+    /// [`CopyError`]; each text says what to do.
+    pub async fn export(target: &PostgresTarget, line: Line<'_>) -> Result<(), CopyError> {
+        let failed = |source| StoreError::server(target, source);
+        let mut connection = connect(target).await?;
+        // Who takes the lines takes the time.
+        let unlimited = Limits {
+            statement: Duration::ZERO,
+            transaction: Duration::ZERO,
+        };
+        set(&mut connection, unlimited).await.map_err(failed)?;
+        let found = schema_version(&mut connection, target).await?;
+        let place = || Place::Server(target.to_string());
+        migrations::must_be_latest(&MIGRATIONS, found.unwrap_or_default(), place)?;
+        let mut moment = connection
+            .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            .await
+            .map_err(failed)?;
+        export::postgres(&mut moment, line).await
     }
 
     async fn connection(

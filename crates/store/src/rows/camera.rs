@@ -34,6 +34,26 @@ pub struct CameraRow {
     pub updated_at: Timestamp,
 }
 
+impl CameraRow {
+    /// A camera of which nothing is known but that it exists.
+    #[must_use]
+    pub fn new(camera: CameraId, now: Timestamp) -> Self {
+        Self {
+            camera,
+            label: CameraLabel::default(),
+            ip_address: None,
+            firmware_version: None,
+            hardware: None,
+            serial_number: None,
+            report: CameraReport::default(),
+            connection: ConnectionState::Unknown,
+            last_seen: None,
+            created_at: now,
+            updated_at: now,
+        }
+    }
+}
+
 /// What an owner says of a camera.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CameraLabel {

@@ -1,10 +1,12 @@
 //! The embedded database: one SQLite file in WAL mode.
 
+mod backup;
 mod prune;
 mod read;
 mod write;
 
 use std::fs::{File, TryLockError};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -28,6 +30,10 @@ use crate::rows::{
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations/sqlite");
 
+/// Of the file: hashes of passwords are in it.
+const MODE: u32 = 0o600;
+/// What the name of the file with our lock ends in.
+const LOCK: &str = ".lock";
 /// One writer and a few readers.
 const CONNECTIONS: u32 = 4;
 /// How long a statement waits for another connection's transaction.
@@ -50,6 +56,7 @@ impl SqliteStore {
     /// [`StoreError::File`], [`StoreError::InUse`], [`StoreError::Newer`]; each text says what to do.
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
         let lock = lock(path)?;
+        make_private(path);
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -84,13 +91,11 @@ fn lock(path: &Path) -> Result<File, StoreError> {
         std::fs::create_dir_all(directory)
             .map_err(|source| file_error(path, FileProblem::Directory, source))?;
     }
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".lock");
     let file = File::options()
         .create(true)
         .truncate(false)
         .write(true)
-        .open(PathBuf::from(beside))
+        .open(beside(path, LOCK))
         .map_err(|source| file_error(path, FileProblem::CannotOpen, source))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
@@ -99,6 +104,23 @@ fn lock(path: &Path) -> Result<File, StoreError> {
         }),
         Err(TryLockError::Error(source)) => Err(file_error(path, FileProblem::CannotOpen, source)),
     }
+}
+
+/// A file beside another, with more to its name.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Makes an empty file for its owner alone where there is none, since SQLite would let others read it; what goes wrong is
+/// said by SQLite, which meets it next.
+fn make_private(path: &Path) {
+    let _ = File::options()
+        .write(true)
+        .create_new(true)
+        .mode(MODE)
+        .open(path);
 }
 
 async fn migrate(path: &Path, pool: &SqlitePool) -> Result<(), StoreError> {

@@ -2,13 +2,15 @@
 //! [`suite!`].
 
 mod accounts;
+mod export;
 mod retention;
 
 use std::time::Duration;
 
 use apiary_store::{
-    AccountStore, CameraEvent, CameraLabel, CameraReport, CameraRow, ConnectionState, EventFilter,
-    EventId, EventKind, SessionStatus, Store, StoreError, StreamSession, ViewerSession, Write,
+    AccountStore, CameraEvent, CameraLabel, CameraReport, CameraRow, ConnectionState, CopyError,
+    EventFilter, EventId, EventKind, Line, SessionStatus, Store, StoreError, StreamSession,
+    ViewerSession, Write,
 };
 use apiary_wire::id::{CameraId, StreamId, ViewerId};
 use jiff::Timestamp;
@@ -21,6 +23,12 @@ pub(crate) trait Home {
 
     /// Opens it, making it where it is missing.
     async fn open(&self) -> Result<Self::Store, StoreError>;
+
+    /// Its rows as JSON lines.
+    async fn export(&self, line: Line<'_>) -> Result<(), CopyError>;
+
+    /// Makes it look as if an older version had made it.
+    async fn forget_last_migration(&self);
 
     /// Runs a statement past the store.
     async fn change(&self, sql: &'static str);
@@ -50,6 +58,8 @@ macro_rules! suite {
             events_come_newest_first_and_page_by_page
             what_was_kept_for_long_enough_goes_and_nothing_else
             old_rows_go_in_small_batches
+            an_export_has_every_row_and_no_secret
+            an_export_of_an_older_schema_is_refused
         );
     };
     ($home:expr; $($case:ident)*) => {
@@ -65,6 +75,7 @@ macro_rules! suite {
 pub(crate) use suite;
 
 pub(crate) use accounts::*;
+pub(crate) use export::*;
 pub(crate) use retention::*;
 
 pub(crate) fn at(second: i64) -> Timestamp {
