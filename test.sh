@@ -59,7 +59,7 @@ may_install() {
 }
 
 # Each command that is needed, and the package that has it.
-needed=(cc:gcc c++:g++ mosquitto:mosquitto initdb:postgresql openssl:openssl shellcheck:shellcheck promtool:prometheus node:nodejs npm:npm)
+needed=(cc:gcc c++:g++ mosquitto:mosquitto initdb:postgresql openssl:openssl shellcheck:shellcheck promtool:prometheus systemd-analyze:systemd node:nodejs npm:npm)
 if ! $fast; then
   needed+=(chromium:chromium chromedriver:chromium-driver)
 fi

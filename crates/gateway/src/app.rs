@@ -20,7 +20,7 @@ use crate::engine::{self, EngineStartError, StartedEngine};
 use crate::http::{Bounds, HttpListeners, HttpParts, HttpServer};
 use crate::metrics::MetricsListener;
 use crate::mqtt::{Mqtt, MqttStartError};
-use crate::operation::Operation;
+use crate::operation::{Operation, ServiceManager};
 use crate::supervisor::{CameraCommands, Supervisor, SupervisorParts};
 use crate::tls::{Tls, TlsStartError};
 
@@ -54,13 +54,19 @@ pub struct Controls {
     pub shutdown: CancellationToken,
     /// Configurations to take over as far as that can be done while it runs.
     pub reloads: mpsc::Receiver<Config>,
+    /// Told how the program does.
+    pub service_manager: ServiceManager,
 }
 
 impl Controls {
-    /// Without reloads.
+    /// Without reloads, and started by no service manager.
     pub fn new(shutdown: CancellationToken) -> Self {
         let (_, reloads) = mpsc::channel(1);
-        Self { shutdown, reloads }
+        Self {
+            shutdown,
+            reloads,
+            service_manager: ServiceManager::default(),
+        }
     }
 }
 
@@ -121,6 +127,7 @@ pub async fn run(
         store: Arc::clone(&store),
         shutdown: controls.shutdown,
         reloads: controls.reloads,
+        service_manager: controls.service_manager,
         tls,
     };
     let ended = match engine::start(&app.config) {
@@ -154,6 +161,7 @@ struct App {
     store: Arc<dyn Store>,
     shutdown: CancellationToken,
     reloads: mpsc::Receiver<Config>,
+    service_manager: ServiceManager,
     tls: Option<Tls>,
 }
 
@@ -241,10 +249,14 @@ impl App {
             .metrics
             .map(|listener| MetricsListener::start(operation.metrics.clone(), listener));
         let server = HttpServer::start(parts, listeners.http);
+        // A task of its own: that the one here hangs is what it must notice.
+        let signs = self.service_manager.clone();
+        let signs = tokio::spawn(signs.give_signs_of_life(operation.liveness.clone()));
         tokio::select! {
             () = self.serve(&engine, mqtt, addresses, ready) => {}
             () = operation.watch() => {} // has no end
         }
+        signs.abort();
         if let Some(metrics) = metrics {
             metrics.shutdown().await;
         }
@@ -268,20 +280,24 @@ impl App {
             metrics = ?addresses.metrics,
             "ready"
         );
+        self.service_manager.ready();
         // Who started the program may not be interested.
         let _ = ready.send(addresses);
         loop {
             tokio::select! {
                 () = self.shutdown.cancelled() => break,
                 Some(config) = self.reloads.recv() => {
+                    self.service_manager.reloading();
                     engine.reload(&config);
                     mqtt.reload(&config.mqtt);
                     if let Some(tls) = &self.tls {
                         drop(tls.reload());
                     }
+                    self.service_manager.ready();
                 }
             }
         }
+        self.service_manager.stopping();
         tracing::info!("shutting down");
     }
 }

@@ -11,9 +11,16 @@ mod program_support;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::io::ErrorKind;
+use std::os::unix::net::UnixDatagram;
+use std::sync::Arc;
+use std::time::Duration;
 
+use apiary::config::Environment;
 use apiary::config::keys::KEYS;
 use apiary::mqtt::BrokerState;
+use apiary::operation::{HUNG_AFTER, Liveness, Pulse, ServiceManager};
+use http_support::engine::FakeEngine;
 use http_support::{CAMERA, Gateway, OFFER};
 use jiff::Timestamp;
 use operation_support::{Figures, monitoring, promql, promtool};
@@ -64,6 +71,78 @@ async fn readiness_names_each_part_with_its_state_and_since_when() {
     // Nothing of that is a reason to start the program anew.
     assert_eq!(gateway.get_json("/health/live").await["alive"], true);
     gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_hangs_is_a_reason_to_start_anew() {
+    let gateway = Gateway::start().await;
+    let live = async || {
+        let request = gateway.request("GET", "/health/live");
+        let response = request.send().await.unwrap();
+        let status = response.status();
+        (status, response.json::<Value>().await.unwrap())
+    };
+    for (busy_for, status, alive) in [
+        (Duration::ZERO, StatusCode::OK, true),
+        (HUNG_AFTER / 2, StatusCode::OK, true),
+        (HUNG_AFTER, StatusCode::SERVICE_UNAVAILABLE, false),
+        (Duration::ZERO, StatusCode::OK, true),
+    ] {
+        gateway.engine.set_busy_for(busy_for);
+        let (answered, body) = live().await;
+        assert_eq!((answered, &body["alive"]), (status, &alive.into()));
+    }
+    gateway.stop().await;
+}
+
+/// Time stands still but where the test waits, and nothing beats the pulse.
+#[tokio::test(start_paused = true)]
+async fn signs_of_life_are_given_only_while_nothing_hangs() {
+    const TIMEOUT: Duration = Duration::from_secs(3);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("notify");
+    let systemd = UnixDatagram::bind(&path).unwrap();
+    systemd.set_nonblocking(true).unwrap();
+    // How often it was told since the last time.
+    let signs = || {
+        let mut buffer = [0; 64];
+        let mut signs = 0;
+        loop {
+            match systemd.recv(&mut buffer) {
+                Ok(length) => assert_eq!(&buffer[..length], b"WATCHDOG=1"),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return signs,
+                Err(error) => panic!("{error}"),
+            }
+            signs += 1;
+        }
+    };
+    let variables = [
+        ("NOTIFY_SOCKET", path.display().to_string()),
+        ("WATCHDOG_USEC", TIMEOUT.as_micros().to_string()),
+    ];
+    let environment = Environment {
+        variables: variables
+            .map(|(name, value)| (name.to_owned(), value))
+            .into(),
+        ..Environment::default()
+    };
+    let service_manager = ServiceManager::of(&environment).unwrap();
+    let engine = Arc::new(FakeEngine::default());
+    let liveness = Liveness::new(engine.clone(), Arc::new(Pulse::default()));
+    let task = tokio::spawn(service_manager.give_signs_of_life(liveness));
+    tokio::time::sleep(TIMEOUT).await;
+    assert!(signs() >= 3);
+    engine.set_busy_for(HUNG_AFTER);
+    tokio::time::sleep(TIMEOUT).await;
+    assert_eq!(signs(), 0, "a worker hangs");
+    engine.set_busy_for(Duration::ZERO);
+    tokio::time::sleep(TIMEOUT / 2).await;
+    assert!(signs() > 0);
+    tokio::time::sleep(HUNG_AFTER).await;
+    signs();
+    tokio::time::sleep(TIMEOUT).await;
+    assert_eq!(signs(), 0, "the control side hangs");
+    task.abort();
 }
 
 #[tokio::test]

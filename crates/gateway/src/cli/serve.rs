@@ -13,6 +13,7 @@ use super::runtime;
 use crate::app::{self, Controls};
 use crate::config::keys::CONFIG_VARIABLE;
 use crate::config::{Config, Environment};
+use crate::operation::ServiceManager;
 use crate::{logging, mqtt};
 
 /// The file that is read where none is named.
@@ -64,10 +65,19 @@ pub(super) fn run(options: &Options) -> ExitCode {
     for note in &config.notes {
         tracing::warn!(setting = note.subject, "{}", note.text);
     }
+    let service_manager = ServiceManager::of(&environment).unwrap_or_else(|error| {
+        tracing::warn!("{error}");
+        ServiceManager::default()
+    });
     runtime::run(|shutdown| async {
         let (ready, _) = oneshot::channel();
         let reloads = reload_on_hangup(options.clone(), shutdown.clone());
-        match app::run(config, Controls { shutdown, reloads }, ready).await {
+        let controls = Controls {
+            shutdown,
+            reloads,
+            service_manager,
+        };
+        match app::run(config, controls, ready).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 let error = with_causes(&error);

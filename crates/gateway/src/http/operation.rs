@@ -20,10 +20,10 @@ pub(super) fn routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(metrics))
 }
 
-/// The program serves.
+/// Whether the program works at all.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Alive {
-    /// Always `true`.
+    /// Nothing in it hangs.
     alive: bool,
 }
 
@@ -69,11 +69,20 @@ impl From<&Report> for Ready {
     }
 }
 
-/// Whether the program serves at all: answered without looking at anything else. For what starts a hung program anew.
+/// Whether the program works at all: a broker or database that is away changes nothing here. For what starts a hung program
+/// anew. What hangs is in the log.
 #[utoipa::path(get, path = "/health/live", tag = "operation", operation_id = "live",
-    responses((status = 200, body = Alive)))]
-pub(super) async fn live() -> Json<Alive> {
-    Json(Alive { alive: true })
+    responses(
+        (status = 200, description = "it does", body = Alive),
+        (status = 503, description = "part of it has hung for 10 seconds or more", body = Alive),
+    ))]
+pub(super) async fn live(State(http): State<HttpState>) -> impl IntoResponse {
+    let alive = http.operation.liveness.trouble().is_none();
+    let status = match alive {
+        true => StatusCode::OK,
+        false => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    (status, Json(Alive { alive }))
 }
 
 /// Whether broker, engine and database are there, and since when. Why one is not is in the log, and for the first two in

@@ -3,8 +3,10 @@
 //!
 //! The figures are [`crate::metrics`]; the routes are `http::operation`.
 
+mod liveness;
 mod pulse;
 mod readiness;
+mod service_manager;
 
 use std::sync::Arc;
 
@@ -14,21 +16,25 @@ use apiary_store::StoreWriter;
 use crate::metrics::{Metrics, Sources};
 use crate::supervisor::{CameraCommands, Supervisor};
 
+pub use liveness::{HUNG_AFTER, Liveness};
 pub use pulse::Pulse;
 pub use readiness::{Look, Readiness, Report};
+pub use service_manager::{ServiceManager, ServiceManagerError};
 
 /// What the running program is asked about itself; clones ask the same.
 #[derive(Clone)]
 pub struct Operation {
     /// Whether it can do its work.
     pub readiness: Readiness,
+    /// Whether it hangs.
+    pub liveness: Liveness,
     /// Its figures.
     pub metrics: Metrics,
     pulse: Arc<Pulse>,
 }
 
 impl Operation {
-    /// Of a program with these parts; its own tasks are [`Operation::run`]'s.
+    /// Of a program with these parts; [`Operation::watch`] keeps looking at it.
     pub fn new(
         supervisor: Supervisor,
         engine: Arc<dyn MediaEngine>,
@@ -37,6 +43,7 @@ impl Operation {
     ) -> Self {
         let pulse = Arc::new(Pulse::default());
         let readiness = Readiness::new(commands.broker(), Arc::clone(&engine), writer.clone());
+        let liveness = Liveness::new(Arc::clone(&engine), Arc::clone(&pulse));
         let metrics = Metrics::new(Sources {
             supervisor,
             engine,
@@ -47,6 +54,7 @@ impl Operation {
         });
         Self {
             readiness,
+            liveness,
             metrics,
             pulse,
         }

@@ -1,5 +1,6 @@
 //! The control side's pulse: a timer that should fire at once when it is due, and tells how late it was.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
@@ -22,12 +23,14 @@ const BOUNDS: &[Duration] = &[
 #[derive(Debug)]
 pub struct Pulse {
     lags: Histogram,
+    last: Mutex<Instant>,
 }
 
 impl Default for Pulse {
     fn default() -> Self {
         Self {
             lags: Histogram::new(BOUNDS),
+            last: Mutex::new(Instant::now()),
         }
     }
 }
@@ -39,11 +42,18 @@ impl Pulse {
             let due = Instant::now() + BEAT;
             sleep_until(due).await;
             self.lags.note(due.elapsed());
+            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         }
     }
 
     /// The lags so far.
     pub fn lags(&self) -> HistogramCounts {
         self.lags.counts()
+    }
+
+    /// How long ago the last beat was.
+    pub fn silent_for(&self) -> Duration {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.elapsed()
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
 use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
 use apiary_media::engine::{
     BitrateBounds, CloseReason, EngineError, EngineEvent, EngineHealth, IceParameters, IngestPorts,
@@ -33,6 +34,7 @@ struct State {
     refuse_open: Option<EngineError>,
     refuse_restart: bool,
     trouble: Option<String>,
+    busy_for: Duration,
 }
 
 impl Default for FakeEngine {
@@ -53,6 +55,11 @@ impl FakeEngine {
     /// It can take no streams, or can again.
     pub(crate) fn set_trouble(&self, trouble: Option<&str>) {
         self.state().trouble = trouble.map(str::to_owned);
+    }
+
+    /// It has been busy with one thing for so long.
+    pub(crate) fn set_busy_for(&self, time: Duration) {
+        self.state().busy_for = time;
     }
 
     /// The next stream is refused with this error.
@@ -125,6 +132,10 @@ impl FakeEngine {
 impl MediaEngine for FakeEngine {
     fn kind(&self) -> &'static str {
         "sfu"
+    }
+
+    fn busy_for(&self) -> Duration {
+        self.state().busy_for
     }
 
     fn health(&self) -> EngineHealth {

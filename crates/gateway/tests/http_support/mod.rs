@@ -3,7 +3,7 @@
 
 #![allow(dead_code)] // each test file uses its part
 
-mod engine;
+pub(crate) mod engine;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -26,6 +26,7 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{broadcast, watch};
+use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
@@ -62,6 +63,7 @@ pub(crate) struct Gateway {
     client: reqwest::Client,
     server: HttpServer,
     writer: WriterTask,
+    watching: JoinHandle<()>,
     _dir: tempfile::TempDir,
 }
 
@@ -98,6 +100,8 @@ impl Gateway {
         })
         .await
         .unwrap();
+        let operation = Operation::new(supervisor.clone(), engine.clone(), cameras.clone(), writes);
+        let watched = operation.clone();
         let parts = HttpParts {
             supervisor: supervisor.clone(),
             engine: StartedEngine {
@@ -107,7 +111,7 @@ impl Gateway {
             broker: cameras.broker(),
             cors_origins,
             bounds,
-            operation: Operation::new(supervisor.clone(), engine.clone(), cameras.clone(), writes),
+            operation,
             https,
         };
         let http = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
@@ -131,12 +135,14 @@ impl Gateway {
                 },
             ),
             writer,
+            watching: tokio::spawn(async move { watched.watch().await }),
             _dir: dir,
         }
     }
 
     pub(crate) async fn stop(self) {
         within("the shutdown", async {
+            self.watching.abort();
             self.supervisor.shutdown().await;
             self.server.shutdown().await;
             self.writer.shutdown(Duration::from_secs(1)).await;

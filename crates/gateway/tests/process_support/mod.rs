@@ -2,7 +2,8 @@
 
 #![allow(dead_code, reason = "shared by tests that need different parts of it")]
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -100,4 +101,25 @@ impl Log {
             }
         }
     }
+}
+
+/// Where the API is, as the record `ready` says.
+pub(crate) fn http_address(ready: &serde_json::Value) -> String {
+    let http = ready["http"].as_str().unwrap();
+    http.trim_matches(['[', ']']).to_owned()
+}
+
+/// Status and body of what a request is answered with.
+pub(crate) fn ask(address: &str, method: &str, path: &str) -> (u16, serde_json::Value) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.0\r\nHost: {address}\r\nContent-Length: 0\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, serde_json::from_str(body).unwrap())
 }

@@ -155,8 +155,8 @@ impl Run {
         let (reloads, receiver) = mpsc::channel(1);
         let (report, ready) = oneshot::channel();
         let controls = Controls {
-            shutdown: shutdown.clone(),
             reloads: receiver,
+            ..Controls::new(shutdown.clone())
         };
         let task = tokio::spawn(app::run(config.clone(), controls, report));
         match ready.await {
