@@ -142,7 +142,7 @@ pub async fn run(
 }
 
 /// The database that the configuration names: on a server, or in a file.
-async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StoreError> {
+pub(crate) async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StoreError> {
     if let Some(target) = &config.database.target {
         let store = PostgresStore::open(target, config.database.pool_size).await?;
         return Ok(Arc::new(store));

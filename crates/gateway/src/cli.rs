@@ -8,8 +8,10 @@ mod check;
 mod db;
 mod demo;
 mod free_ports;
+mod import;
 mod kurento_files;
 mod kurento_ping;
+mod new_file;
 mod openapi;
 mod output;
 mod runtime;
@@ -84,6 +86,14 @@ enum Command {
         Example:\n  apiary db backup apiary-backup.db --config apiary.toml"
     )]
     Db(db::Options),
+    /// Take over the cameras and settings of an older installation
+    #[command(
+        long_about = "Reads camera_events.db and .env of an installation of the older livestreaming service. Its cameras go into the \
+        database (the gateway must not run), its settings to standard output as a settings file; what was taken, what \
+        was left and why is said on standard error. What is known already stays, so it may be repeated.\n\n\
+        Example:\n  apiary import /opt/livestream --write apiary.toml"
+    )]
+    Import(import::Options),
     /// Write the files that Kurento servers read their settings from
     #[command(
         long_about = "Writes WebRtcEndpoint.conf.ini and BaseRtpEndpoint.conf.ini, which a Kurento server reads from \
@@ -110,6 +120,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Simulate(options) => simulate::run(&options),
         Command::Certs(options) => certs::run(&options),
         Command::Db(options) => db::run(options),
+        Command::Import(options) => import::run(options),
         Command::Check(options) => check::run(&options),
         Command::KurentoFiles(options) => kurento_files::run(&options),
         Command::KurentoPing(options) => kurento_ping::run(&options),

@@ -11,6 +11,7 @@ pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod http;
+pub mod import;
 pub mod kurento_files;
 pub mod kurento_probe;
 pub mod logging;

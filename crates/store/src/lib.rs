@@ -13,6 +13,7 @@ mod export;
 mod health;
 mod migrations;
 mod postgres;
+mod registry;
 mod retention;
 mod rows;
 mod sqlite;
@@ -35,6 +36,7 @@ pub use health::{DatabaseHealth, Trouble};
 pub use postgres::{
     Limits, PostgresStore, PostgresTarget, ServerFacts, ServerProblem, TargetError,
 };
+pub use registry::{REGISTRY_LIMIT, RegisteredCamera, RegistryError, read_registry};
 pub use retention::{PRUNE_BATCH, Pruned, Retention};
 pub use rows::{
     CameraEvent, CameraLabel, CameraReport, CameraRow, ConnectionState, EventFilter, EventId,

@@ -1,8 +1,6 @@
 //! `apiary db`
 
-use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -10,13 +8,11 @@ use apiary_store::{CopyError, PostgresStore, PostgresTarget, SqliteStore};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
+use super::new_file::{self, NewFileError};
 use super::output::{complain, say, with_causes};
 use super::{runtime, serve};
 use crate::config::{Config, Environment};
 use crate::{app, mqtt};
-
-/// Only the owner reads what is exported: names and addresses of people are in it.
-const MODE: u32 = 0o600;
 
 #[derive(Debug, Args)]
 #[group(skip)]
@@ -59,12 +55,8 @@ enum DbError {
          ~/.pgpass):\n  {command}"
     )]
     OnServer { server: String, command: String },
-    #[error("cannot make {}: name a new file where this user may write", path.display())]
-    NewFile {
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
+    #[error(transparent)]
+    NewFile(#[from] NewFileError),
 }
 
 pub(super) fn run(options: Options) -> ExitCode {
@@ -158,7 +150,7 @@ async fn export(
     file: Option<&Path>,
 ) -> Result<(), DbError> {
     let mut out: Box<dyn Write + Send> = match file {
-        Some(path) => Box::new(new_file(path)?),
+        Some(path) => Box::new(new_file::create(path)?),
         None => Box::new(io::stdout()),
     };
     let mut out = BufWriter::new(&mut out);
@@ -180,16 +172,4 @@ async fn export(
         }
         Ok(()) => Ok(()),
     }
-}
-
-fn new_file(path: &Path) -> Result<File, DbError> {
-    let file = File::options()
-        .write(true)
-        .create_new(true)
-        .mode(MODE)
-        .open(path);
-    file.map_err(|source| DbError::NewFile {
-        path: path.to_owned(),
-        source,
-    })
 }

@@ -30,7 +30,10 @@ impl Config {
     /// # Errors
     /// Everything that is wrong, at once: see [`ConfigErrors`].
     pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Self, ConfigErrors> {
-        let mut reader = Reader::collect(file, environment);
+        Self::from_reader(Reader::collect(file, environment))
+    }
+
+    pub(super) fn from_reader(mut reader: Reader) -> Result<Self, ConfigErrors> {
         let media = media(&mut reader);
         let mut config = Self {
             http: http(&mut reader),

@@ -10,6 +10,7 @@ mod dotenv;
 mod environment;
 mod error;
 mod file;
+mod import;
 pub mod keys;
 mod kurento;
 mod legacy;
@@ -35,6 +36,7 @@ use apiary_wire::units::Bitrate;
 pub use demo::DemoPorts;
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors, Note};
+pub use import::ImportedSettings;
 pub use kurento::{
     HostPort, KurentoConfig, KurentoIce, KurentoTurn, KurentoUrl, KurentoUrlError, TurnTransport,
 };

@@ -128,6 +128,24 @@ impl Reader {
         self.entries.insert(key, Entry { value, origin });
     }
 
+    /// All that was set.
+    pub(super) fn entries(&self) -> &BTreeMap<&'static str, Entry> {
+        &self.entries
+    }
+
+    /// Puts another value in a key's place, where `change` has one.
+    pub(super) fn rewrite(
+        &mut self,
+        key: &str,
+        change: impl FnOnce(&RawValue) -> Option<RawValue>,
+    ) {
+        if let Some(entry) = self.entries.get_mut(key)
+            && let Some(value) = change(&entry.value)
+        {
+            entry.value = value;
+        }
+    }
+
     /// Whether somebody set the key.
     pub(super) fn is_set(&self, key: &str) -> bool {
         self.entries.contains_key(key)
