@@ -109,7 +109,7 @@ run_tests() {
 check_shell_scripts() {
   local scripts
   mapfile -d '' scripts < <(find . -name target -prune -o -name node_modules -prune -o -name '*.sh' -print0)
-  shellcheck "${scripts[@]}" .ci/run crates/gateway/tests/kurento_script/*
+  shellcheck "${scripts[@]}" .ci/run packaging/debian/* crates/gateway/tests/kurento_script/*
 }
 
 stage "Packages"

@@ -1,5 +1,5 @@
-//! packaging/compose.yaml holds together: what it asks for is in env.example, what it sets is taken, and it knows no
-//! password.
+//! What Apiary is installed with. packaging/compose.yaml holds together: what it asks for is in env.example, what it sets
+//! is taken, and it knows no password. The Debian package has what its unit, its scripts and the documents speak of.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,8 +10,9 @@
 #[allow(dead_code, reason = "shared with tests that need more of it")]
 mod sources;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::process::Command;
 
 use apiary::config::{Config, Engine};
 use apiary::kurento_files::files;
@@ -261,4 +262,113 @@ fn the_image_is_for_an_ordinary_user() {
         assert!(last.contains(&format!(" {volume}")), "{volume} is not made");
     }
     assert!(read("env.example").contains("10001 (Apiary)"));
+}
+
+/// `[package.metadata.deb]`.
+fn deb() -> toml::Value {
+    let manifest = root().join("crates/gateway/Cargo.toml");
+    let manifest = std::fs::read_to_string(manifest).unwrap();
+    let manifest: toml::Value = toml::from_str(&manifest).unwrap();
+    manifest["package"]["metadata"]["deb"].clone()
+}
+
+/// Each file of the package: where it comes from, where it goes, its mode.
+fn assets() -> Vec<[String; 3]> {
+    let deb = deb();
+    let part = |asset: &toml::Value, part: usize| asset[part].as_str().unwrap().to_owned();
+    let assets = deb["assets"].as_array().unwrap().iter();
+    assets
+        .map(|asset| [0, 1, 2].map(|number| part(asset, number)))
+        .collect()
+}
+
+#[test]
+fn the_debian_package_takes_what_there_is() {
+    for [from, to, mode] in assets() {
+        assert!(!to.starts_with('/') && ["644", "640", "755"].contains(&&*mode));
+        let place = root().join("crates/gateway").join(&from);
+        let exists = match from.as_str() {
+            "target/release/apiary" => true, // it is built
+            _ if from.ends_with("/*.md") => place.parent().unwrap().is_dir(),
+            _ => place.is_file(),
+        };
+        assert!(exists, "{from}");
+    }
+    let deb = deb();
+    assert_eq!(
+        deb["conf-files"][0].as_str(),
+        Some("/etc/apiary/apiary.toml")
+    );
+    for script in ["postinst", "postrm"] {
+        let path = root().join("packaging/debian").join(script);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(
+            text.contains("\n#DEBHELPER#\n"),
+            "{script}: systemd is not told"
+        );
+        let checked = Command::new("sh").arg("-n").arg(&path).status().unwrap();
+        assert!(checked.success(), "{script}");
+    }
+}
+
+/// Made in earnest, where `cargo deb` is installed, but for the program itself, which takes long to build.
+#[test]
+fn the_debian_package_is_made() {
+    let has_cargo_deb = Command::new("cargo").args(["deb", "--version"]).output();
+    if !has_cargo_deb.unwrap().status.success() {
+        return;
+    }
+    let target = tempfile::tempdir().unwrap();
+    let package = target.path().join("apiary.deb");
+    std::fs::create_dir(target.path().join("release")).unwrap();
+    std::fs::copy("/bin/true", target.path().join("release/apiary")).unwrap();
+    let made = Command::new(root().join("scripts/build-deb.sh"))
+        .args([
+            "--no-build",
+            "--no-strip",
+            "--no-dbgsym",
+            "--fast",
+            "--output",
+        ])
+        .arg(&package)
+        .env("CARGO_TARGET_DIR", target.path())
+        .output()
+        .unwrap();
+    assert!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
+    let listed = Command::new("dpkg-deb")
+        .arg("--contents")
+        .arg(&package)
+        .output();
+    let listed = String::from_utf8(listed.unwrap().stdout).unwrap();
+    let files: BTreeSet<(&str, &str)> = listed
+        .lines()
+        .map(|line| (&line[..10], line.split_once(" .").unwrap().1))
+        .collect();
+    for file in [
+        ("-rwxr-xr-x", "/usr/bin/apiary"),
+        ("-rw-r-----", "/etc/apiary/apiary.toml"),
+        ("-rw-r--r--", "/usr/lib/systemd/system/apiary.service"),
+        ("-rw-r--r--", "/usr/share/apiary/monitoring/alerts.yaml"),
+        ("-rw-r--r--", "/usr/share/apiary/monitoring/dashboard.json"),
+        ("-rw-r--r--", "/usr/share/doc/apiary/docs/operation.md"),
+        ("-rw-r--r--", "/usr/share/doc/apiary/NOTICE"),
+    ] {
+        assert!(files.contains(&file), "there is no {file:?} in\n{listed}");
+    }
+    let control = target.path().join("control");
+    let unpacked = Command::new("dpkg-deb")
+        .arg("--control")
+        .args([&package, &control])
+        .status();
+    assert!(unpacked.unwrap().success());
+    let read = |name: &str| std::fs::read_to_string(control.join(name)).unwrap();
+    assert_eq!(read("conffiles").trim(), "/etc/apiary/apiary.toml");
+    assert!(read("postinst").contains("deb-systemd-helper enable apiary.service"));
+    assert!(read("prerm").contains("deb-systemd-invoke stop apiary.service"));
+    let version = format!("Version: {}", env!("CARGO_PKG_VERSION"));
+    assert!(read("control").contains(&version));
 }
