@@ -19,10 +19,12 @@ use crate::config::{Config, MqttConfig};
 use crate::engine::{self, EngineStartError, StartedEngine};
 use crate::http::{Bounds, HttpListeners, HttpParts, HttpServer};
 use crate::metrics::MetricsListener;
+use crate::mqtt::tls::TlsFileError;
 use crate::mqtt::{Mqtt, MqttStartError};
 use crate::operation::{Operation, ServiceManager};
 use crate::supervisor::{CameraCommands, Supervisor, SupervisorParts};
 use crate::tls::{Tls, TlsStartError};
+use crate::webhooks::Webhooks;
 
 /// Name of the database inside `data.dir`.
 pub const DATABASE: &str = "apiary.db";
@@ -93,6 +95,9 @@ pub enum AppError {
     /// The media engine cannot start.
     #[error(transparent)]
     Engine(#[from] EngineStartError),
+    /// The webhooks' certificate authority cannot be used.
+    #[error(transparent)]
+    Webhooks(#[from] TlsFileError),
     /// There is no certificate for HTTPS.
     #[error(transparent)]
     Tls(#[from] TlsStartError),
@@ -120,6 +125,7 @@ pub async fn run(
     ready: oneshot::Sender<Ready>,
 ) -> Result<(), AppError> {
     let listeners = Listeners::bind(&config).await?;
+    let webhooks = Webhooks::new(&config)?;
     let tls = Tls::start(&config).await?;
     let store = open_store(&config).await?;
     let mut app = App {
@@ -129,6 +135,7 @@ pub async fn run(
         reloads: controls.reloads,
         service_manager: controls.service_manager,
         tls,
+        webhooks,
     };
     let ended = match engine::start(&app.config) {
         Ok(engine) => app.with_engine(engine, listeners, ready).await,
@@ -163,6 +170,7 @@ struct App {
     reloads: mpsc::Receiver<Config>,
     service_manager: ServiceManager,
     tls: Option<Tls>,
+    webhooks: Webhooks,
 }
 
 impl App {
@@ -212,8 +220,15 @@ impl App {
         let ended = match Supervisor::start_up(parts).await {
             Ok(supervisor) => {
                 let media = Arc::clone(&engine.engine);
+                let webhooks = self.webhooks.clone();
                 let parts = HttpParts {
-                    operation: Operation::new(supervisor.clone(), media, commands, writer),
+                    operation: Operation::new(
+                        supervisor.clone(),
+                        media,
+                        commands,
+                        writer,
+                        webhooks,
+                    ),
                     supervisor,
                     engine,
                     broker: mqtt.control.broker(),
@@ -245,6 +260,7 @@ impl App {
         let addresses = listeners.addresses(mqtt, parts.https.is_some());
         let (supervisor, engine) = (parts.supervisor.clone(), parts.engine.clone());
         let operation = parts.operation.clone();
+        let webhooks = self.webhooks.tell_of(&supervisor).await;
         let metrics = listeners
             .metrics
             .map(|listener| MetricsListener::start(operation.metrics.clone(), listener));
@@ -262,6 +278,8 @@ impl App {
         }
         // Pages are told by both: that the server goes, and that their stream does.
         tokio::join!(server.shutdown(), supervisor.shutdown());
+        // They are told that streams stopped.
+        webhooks.shutdown().await;
     }
 
     async fn serve(

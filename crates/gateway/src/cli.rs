@@ -17,6 +17,7 @@ mod output;
 mod runtime;
 mod serve;
 mod simulate;
+mod webhook_test;
 
 pub(crate) use output::with_causes;
 
@@ -108,6 +109,12 @@ enum Command {
         it does not answer as Kurento does, with what to do about it."
     )]
     KurentoPing(kurento_ping::Options),
+    /// Send a test event to the webhooks
+    #[command(
+        long_about = "Sends the event webhook.test to each receiver of webhooks.urls, signed as all others are, and says what \
+        came of it. Exit code 1 when one of them did not take it. The program need not run."
+    )]
+    WebhookTest(serve::Options),
     /// Print the OpenAPI document of the REST API
     Openapi,
 }
@@ -124,6 +131,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Check(options) => check::run(&options),
         Command::KurentoFiles(options) => kurento_files::run(&options),
         Command::KurentoPing(options) => kurento_ping::run(&options),
+        Command::WebhookTest(options) => webhook_test::run(&options),
         Command::Openapi => openapi::run(),
     }
 }

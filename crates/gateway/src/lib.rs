@@ -6,6 +6,7 @@
 
 pub mod app;
 pub mod auth;
+mod backoff;
 pub mod check;
 pub mod cli;
 pub mod config;
@@ -21,3 +22,4 @@ pub mod operation;
 pub mod secret;
 pub mod supervisor;
 pub mod tls;
+pub mod webhooks;

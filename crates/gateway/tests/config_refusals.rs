@@ -48,6 +48,95 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("[http\nlisten = 1", "line 1", ""),
     ("[http]\nlisten = ", "line 2", ""),
     ("[http]\nlisten = '1'\nlisten = '2'", "line 3", "duplicate"),
+    // Webhooks.
+    (
+        "[webhooks]\nurls = 'https://a.example/x'",
+        "webhooks.urls",
+        "openssl rand",
+    ),
+    (
+        "[webhooks]\nurls = 'https://a.example/x'\nsecret = 'short'",
+        "webhooks.secret",
+        "16 characters",
+    ),
+    ("[webhooks]\nsecret = 1", "webhooks.secret", "quotes"),
+    (
+        "[webhooks]\nurls = 'ftp://a.example/x'",
+        "webhooks.urls",
+        "neither https",
+    ),
+    (
+        "[webhooks]\nurls = 'a.example/x'",
+        "webhooks.urls",
+        "no URL",
+    ),
+    ("[webhooks]\nurls = 'https://'", "webhooks.urls", "no URL"),
+    (
+        "[webhooks]\nurls = 'https://me:pw@a.example/'",
+        "webhooks.urls",
+        "user name",
+    ),
+    (
+        "[webhooks]\nurls = 'https://a.example/#x'",
+        "webhooks.urls",
+        "after #",
+    ),
+    (
+        "[webhooks]\nurls = ['https://a.example/x', 'https://A.example:443/x']",
+        "webhooks.urls",
+        "twice",
+    ),
+    (
+        "[webhooks]\nurls = 'http://192.168.1.9/'\nsecret = '0123456789abcdef'",
+        "webhooks.urls",
+        "192.168.1.9/32",
+    ),
+    (
+        "[webhooks]\nurls = 'http://[fe80::1]/'\nsecret = '0123456789abcdef'",
+        "webhooks.urls",
+        "fe80::1/128",
+    ),
+    (
+        "[webhooks]\nurls = 'http://169.254.169.254/'\nsecret = '0123456789abcdef'\nallow_private = ['192.168.0.0/16']",
+        "webhooks.urls",
+        "no public address",
+    ),
+    (
+        "[webhooks]\nevents = ['stream.begun']",
+        "webhooks.events",
+        "stream.started",
+    ),
+    (
+        "[webhooks]\nevents = []",
+        "webhooks.events",
+        "names no event",
+    ),
+    (
+        "[webhooks]\ncameras = ['porch']",
+        "webhooks.cameras",
+        "no camera id",
+    ),
+    (
+        "[webhooks]\nallow_private = ['192.168.1.1']",
+        "webhooks.allow_private",
+        "LENGTH",
+    ),
+    (
+        "[webhooks]\nqueue_limit = 0",
+        "webhooks.queue_limit",
+        "100000",
+    ),
+    ("[webhooks]\nkeep_s = 1", "webhooks.keep_s", "2592000"),
+    (
+        "[webhooks]\nca = '/nonexistent'",
+        "webhooks.ca",
+        "no such file",
+    ),
+    (
+        "[webhooks]\nurl = 'https://a.example/x'",
+        "webhooks.url",
+        "webhooks.urls",
+    ),
     // http and signaling.
     ("[http]\nlisten = []", "http.listen", "empty"),
     ("[http]\nlisten = ['']", "http.listen", "empty"),

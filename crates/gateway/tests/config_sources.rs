@@ -115,6 +115,14 @@ fn the_whole_file_is_taken() {
         [log]
         level = "debug"
         format = "json"
+        [webhooks]
+        urls = ["https://hooks.example/hunter2", "http://192.168.1.20:8123"]
+        secret = "hunter2hunter2hunter2"
+        events = ["camera", "stream.failed", "camera.online"]
+        cameras = ["56c1cadcf1fa4c6caeba3e2fd85efebf"]
+        allow_private = "192.168.1.20/32"
+        queue_limit = 7
+        keep_s = 60
     "#;
     let config = load(toml, &[]).unwrap();
     let broker = BrokerAddress {
@@ -149,6 +157,21 @@ fn the_whole_file_is_taken() {
         audit_log: days(36_500),
     };
     assert_eq!(config.retention, retention);
+    let webhooks = config.webhooks.as_ref().unwrap();
+    let receivers = webhooks.receivers.iter().map(ToString::to_string);
+    assert_eq!(
+        receivers.collect::<Vec<_>>(),
+        ["https://hooks.example/…", "http://192.168.1.20:8123"]
+    );
+    let kinds = webhooks.kinds.iter().map(|kind| kind.as_str());
+    assert_eq!(
+        kinds.collect::<Vec<_>>(),
+        ["stream.failed", "camera.online", "camera.offline"]
+    );
+    assert_eq!(
+        (webhooks.cameras.len(), webhooks.queue_limit, webhooks.keep),
+        (1, 7, Duration::from_secs(60))
+    );
     assert_eq!(
         config.media.bind,
         IpAddr::V4(Ipv4Addr::UNSPECIFIED),
@@ -192,6 +215,12 @@ fn every_key_has_a_variable() {
                 "kurento.stun" => "stun.example:3478",
                 "kurento.turn" => "turn:turn.example",
                 "kurento.turn_username" | "kurento.turn_password" => "secret",
+                "webhooks.urls" => "https://hooks.example/cameras",
+                "webhooks.secret" => "0123456789abcdef",
+                "webhooks.events" => "stream,camera.online",
+                "webhooks.cameras" => "56C1CADCF1FA4C6CAEBA3E2FD85EFEBF",
+                "webhooks.allow_private" => "192.168.1.0/24",
+                "webhooks.ca" => "/nowhere",
                 other => panic!("give {other} a value here"),
             }
             .to_owned()

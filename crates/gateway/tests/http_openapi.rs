@@ -31,6 +31,7 @@ fn the_document_is_the_one_in_docs() {
 /// The whole public surface. A route that is added or lost shows here, and is described in docs/api.md.
 const SURFACE: &[(&str, &str)] = &[
     ("/", "GET"),
+    ("/api/webhooks/test", "POST"),
     ("/assets/{file}", "GET"),
     ("/cameras", "GET"),
     ("/cameras/{camera_id}", "GET,PATCH"),

@@ -10,6 +10,7 @@ mod network;
 mod ports;
 mod storage;
 mod tls;
+mod webhooks;
 
 use std::fmt;
 use std::path::Path;
@@ -137,9 +138,14 @@ async fn examine_parts(config: &Config, report: &mut Report) {
     broker::examine(config, report).await;
     match &config.database.target {
         Some(target) => database::examine(target, report).await,
-        // Nothing else is kept there.
         None => storage::examine(&config.data.dir, report),
     }
     network::examine(config, report);
+    if let Some(webhooks) = &config.webhooks {
+        if config.database.target.is_some() {
+            storage::examine(&config.data.dir, report); // of the queues
+        }
+        webhooks::examine(webhooks, report).await;
+    }
     tls::examine(config, report);
 }

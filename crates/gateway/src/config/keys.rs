@@ -124,6 +124,14 @@ pub const KEYS: &[Key] = &[
     key("log.level", "\"info\""),
     key("log.format", "\"human\""),
     key("metrics.listen", ""),
+    secret("webhooks.urls"),
+    secret("webhooks.secret"),
+    key("webhooks.events", ""),
+    key("webhooks.cameras", "[]"),
+    key("webhooks.allow_private", "[]"),
+    key("webhooks.ca", ""),
+    key("webhooks.queue_limit", "1000"),
+    key("webhooks.keep_s", "86400"),
 ];
 
 /// Names of existing installations that set a key of ours.

@@ -14,7 +14,7 @@ use super::{
     Config, Credentials, DataConfig, DatabaseConfig, EmbeddedBrokerConfig, Engine, HttpConfig,
     IngestConfig, LogConfig, LogFormat, MediaConfig, MqttConfig, NetworkConfig, SignalingConfig,
     StreamConfig, TlsFiles, Verify, kurento, metrics, mqtt_access, network, retention, tls,
-    validate,
+    validate, webhooks,
 };
 use crate::secret::Secret;
 
@@ -64,6 +64,7 @@ impl Config {
                     .unwrap_or(LogFormat::Human),
             },
             metrics: metrics::load(&mut reader),
+            webhooks: webhooks::load(&mut reader),
             notes: Vec::new(),
         };
         config.open_media_to_the_network(&reader);

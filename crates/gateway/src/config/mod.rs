@@ -24,6 +24,7 @@ mod retention;
 mod tls;
 mod validate;
 pub mod values;
+mod webhooks;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -46,6 +47,7 @@ pub use network::primary_ipv4;
 pub use raw::Origin;
 pub use tls::{CertificateSource, TlsConfig};
 use values::{BrokerTarget, IpNetwork};
+pub use webhooks::{EventKind, ReceiverUrl, WebhooksConfig};
 
 use crate::secret::Secret;
 
@@ -80,6 +82,8 @@ pub struct Config {
     pub log: LogConfig,
     /// Where Prometheus may read figures.
     pub metrics: MetricsConfig,
+    /// Who is told what happens, where anybody is.
+    pub webhooks: Option<WebhooksConfig>,
     /// What the person who runs this should know, but what does not stop the start.
     pub notes: Vec<Note>,
 }

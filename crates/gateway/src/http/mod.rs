@@ -19,6 +19,7 @@ mod server;
 mod serving;
 mod signaling;
 mod state;
+mod webhooks;
 mod whep;
 
 pub use server::{HttpServer, router, signaling_router};

@@ -15,7 +15,7 @@ use super::guard::{self, Guard};
 use super::redirect::{self, Target};
 use super::serving::{Secured, Serving};
 use super::state::{HttpListeners, HttpParts, HttpState, MAX_SOCKETS};
-use super::{assets, openapi, operation, rest, signaling, whep};
+use super::{assets, openapi, operation, rest, signaling, webhooks, whep};
 use crate::tls::Https;
 
 /// How long open requests and sockets may take to end.
@@ -84,6 +84,7 @@ pub(super) fn documented_routes() -> OpenApiRouter<HttpState> {
     OpenApiRouter::with_openapi(openapi::base())
         .merge(rest::routes().routes(routes!(rest::health)))
         .merge(operation::routes())
+        .routes(routes!(webhooks::test))
         .nest(
             "/api/livestream",
             rest::routes().routes(routes!(rest::livestream_health)),

@@ -13,6 +13,7 @@ use super::process;
 use super::text::Exposition;
 use crate::operation::{Pulse, Readiness};
 use crate::supervisor::{CameraCommands, Supervisor};
+use crate::webhooks::Webhooks;
 
 /// Who is asked.
 pub struct Sources {
@@ -28,6 +29,8 @@ pub struct Sources {
     pub readiness: Readiness,
     /// The control side's lag.
     pub pulse: Arc<Pulse>,
+    /// Events on their way to other programs.
+    pub webhooks: Webhooks,
 }
 
 /// The figures; clones read the same.
@@ -67,6 +70,7 @@ impl Metrics {
         commands(&mut text, sources);
         database(&mut text, sources);
         media_servers(&mut text, sources);
+        webhooks(&mut text, sources);
         text.histogram(
             "apiary_control_lag_seconds",
             "How late the control side (API, signaling, keepalives) was, by a timer of its own.",
@@ -259,6 +263,32 @@ fn media_servers(text: &mut Exposition, sources: &Sources) {
     )
     .with(&[("state", "connected")], connected)
     .with(&[("state", "lost")], health.servers.len() - connected);
+}
+
+fn webhooks(text: &mut Exposition, sources: &Sources) {
+    let counts = sources.webhooks.counts();
+    text.counter(
+        "apiary_webhook_events_sent_total",
+        "Events that a webhook took.",
+    )
+    .is(counts.sent.get());
+    text.counter(
+        "apiary_webhook_attempts_failed_total",
+        "Attempts to send an event to a webhook that failed.",
+    )
+    .is(counts.failed.get());
+    text.gauge(
+        "apiary_webhook_events_waiting",
+        "Events that wait for a webhook to take them.",
+    )
+    .is(counts.queued());
+    let mut dropped = text.counter(
+        "apiary_webhook_events_dropped_total",
+        "Events that a webhook was never told.",
+    );
+    for (reason, count) in counts.dropped.counts() {
+        dropped.with(&[("reason", reason)], count);
+    }
 }
 
 fn cameras(text: &mut Exposition, counts: &EngineCounts) {

@@ -17,9 +17,9 @@ use rumqttc::{
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::backoff::Backoff;
 use super::control::{BrokerState, ControlEvent, ControlSettings, Shared};
 use super::explain;
+use crate::backoff::Backoff;
 
 /// Interval of MQTT's own pings. A broker that vanished without closing is found out within twice this time.
 const PING_INTERVAL_S: u16 = 5;
@@ -29,6 +29,10 @@ const CONNECT_TIMEOUT_S: u64 = 5;
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long saying goodbye may take.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+/// The first pause between two attempts to connect.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// The longest: a broker that returns is met again within this time.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// A connection that stood this long was a good one: the next attempts begin without delay.
 const STABLE_AFTER: Duration = Duration::from_secs(10);
 /// Messages that may wait for the connection's task; one more fails with "queue full".
@@ -64,7 +68,7 @@ impl Connector {
 
     /// Connects until told to stop.
     pub(super) async fn run(mut self) {
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::between(FIRST_PAUSE, LONGEST_PAUSE);
         loop {
             let began = Instant::now();
             let End::Lost(cause) = self.connect_once().await else {

@@ -4,7 +4,6 @@
 //! is sent when, and what a camera's message means for its stream, is decided by the supervisor; the form of the
 //! messages is `apiary-wire`'s.
 
-mod backoff;
 pub mod broker;
 mod connection;
 pub mod control;

@@ -15,6 +15,7 @@ use apiary_store::StoreWriter;
 
 use crate::metrics::{Metrics, Sources};
 use crate::supervisor::{CameraCommands, Supervisor};
+use crate::webhooks::Webhooks;
 
 pub use liveness::{HUNG_AFTER, Liveness};
 pub use pulse::Pulse;
@@ -30,6 +31,8 @@ pub struct Operation {
     pub liveness: Liveness,
     /// Its figures.
     pub metrics: Metrics,
+    /// Who is told what happens.
+    pub webhooks: Webhooks,
     pulse: Arc<Pulse>,
 }
 
@@ -40,6 +43,7 @@ impl Operation {
         engine: Arc<dyn MediaEngine>,
         commands: Arc<dyn CameraCommands>,
         writer: StoreWriter,
+        webhooks: Webhooks,
     ) -> Self {
         let pulse = Arc::new(Pulse::default());
         let readiness = Readiness::new(commands.broker(), Arc::clone(&engine), writer.clone());
@@ -51,11 +55,13 @@ impl Operation {
             writer,
             readiness: readiness.clone(),
             pulse: Arc::clone(&pulse),
+            webhooks: webhooks.clone(),
         });
         Self {
             readiness,
             liveness,
             metrics,
+            webhooks,
             pulse,
         }
     }

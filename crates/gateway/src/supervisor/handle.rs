@@ -422,7 +422,11 @@ impl Supervisor {
         let joined = self.shared.engine.join(request).await?;
         joining.got_in();
         let endpoint = joined.webrtc_endpoint_id.clone();
-        let Some(known) = self.shared.viewers.joined(viewer, endpoint) else {
+        let tell = || {
+            self.shared
+                .tell(SupervisorEvent::ViewerJoined { viewer, camera });
+        };
+        let Some(known) = self.shared.viewers.joined(viewer, endpoint, tell) else {
             return Err(EngineError::UnknownStream(camera)); // gone again already
         };
         self.shared

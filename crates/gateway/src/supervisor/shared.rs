@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use apiary_core::lifecycle::Rules;
 use apiary_media::engine::{BitrateBounds, MediaEngine};
-use apiary_store::{Store, StoreError, StoreWriter, Write};
+use apiary_store::{EventKind, Store, StoreError, StoreWriter, Write};
 use apiary_wire::id::{CameraId, ViewerId};
 use jiff::Timestamp;
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -166,6 +166,12 @@ impl Shared {
             self.writer.write(Write::Camera(row));
         }
         if let Some(event) = heard.event {
+            if matches!(
+                event.kind,
+                EventKind::ActivityStart | EventKind::ActivityStop
+            ) {
+                self.tell(SupervisorEvent::Activity(event.clone()));
+            }
             self.writer.write(Write::CameraEvent(event));
         }
         if let Some(changed) = heard.changed {
@@ -180,7 +186,8 @@ impl Shared {
         };
         let camera = gone.camera;
         self.totals.viewers_gone.count(why.class);
-        if gone.session.webrtc_endpoint_id.is_some() {
+        let joined = gone.session.webrtc_endpoint_id.is_some();
+        if joined {
             self.writer.write(Write::ViewerSession(gone.session));
         }
         self.viewers_changed(camera);
@@ -189,6 +196,7 @@ impl Shared {
             camera,
             reason: why.text.to_owned(),
             retry: why.retry,
+            joined,
         });
     }
 

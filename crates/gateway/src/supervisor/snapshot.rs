@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use apiary_core::lifecycle::{Health, Phase};
 use apiary_media::engine::{CloseReason, ViewerGoneReason};
-use apiary_store::{CameraLabel, CameraReport};
+use apiary_store::{CameraEvent, CameraLabel, CameraReport};
 use apiary_wire::id::{CameraId, StreamId, ViewerId};
 use jiff::Timestamp;
 
@@ -111,6 +111,13 @@ pub struct CameraSnapshot {
 pub enum SupervisorEvent {
     /// A stream's phase, health, run or number of viewers.
     StreamChanged(StreamSnapshot),
+    /// A viewer's offer was answered.
+    ViewerJoined {
+        /// Who.
+        viewer: ViewerId,
+        /// Whom it watches.
+        camera: CameraId,
+    },
     /// A viewer is gone, and will not be told by other means.
     ViewerGone {
         /// Who.
@@ -121,7 +128,11 @@ pub enum SupervisorEvent {
         reason: String,
         /// Joining again at once makes sense, without anybody's doing.
         retry: bool,
+        /// It had joined; otherwise it was still about to.
+        joined: bool,
     },
+    /// A camera noticed something, or it is over.
+    Activity(CameraEvent),
     /// What is known of a camera; its `last_seen` alone is no event.
     CameraChanged(CameraSnapshot),
 }

@@ -48,11 +48,18 @@ impl Viewers {
         table.viewers.insert(id, viewer);
     }
 
-    /// Notes the engine's name of its leg; `None` if it is gone already.
-    pub(super) fn joined(&self, viewer: ViewerId, endpoint: String) -> Option<Viewer> {
+    /// Notes the engine's name of its leg; `None` if it is gone already. `tell` does not wait: whoever hears that a viewer is gone
+    /// has heard before that it joined.
+    pub(super) fn joined(
+        &self,
+        viewer: ViewerId,
+        endpoint: String,
+        tell: impl FnOnce(),
+    ) -> Option<Viewer> {
         let mut table = self.lock();
         let found = table.viewers.get_mut(&viewer)?;
         found.session.webrtc_endpoint_id = Some(endpoint);
+        tell();
         Some(found.clone())
     }
 
@@ -149,14 +156,14 @@ mod tests {
         assert_eq!((viewers.count(camera(1)), viewers.count(camera(2))), (3, 1));
         let first = session(1).viewer;
         assert_eq!(viewers.first_endpoint(camera(1)), None);
-        viewers.joined(session(2).viewer, "two".to_owned());
-        viewers.joined(first, "one".to_owned());
+        viewers.joined(session(2).viewer, "two".to_owned(), || {});
+        viewers.joined(first, "one".to_owned(), || {});
         assert_eq!(viewers.first_endpoint(camera(1)).as_deref(), Some("one"));
         let now = Timestamp::UNIX_EPOCH;
         assert!(viewers.remove(first, now).is_some());
         assert!(viewers.remove(first, now).is_none());
         assert_eq!(viewers.first_endpoint(camera(1)).as_deref(), Some("two"));
-        assert_eq!(viewers.joined(first, "late".to_owned()), None);
+        assert_eq!(viewers.joined(first, "late".to_owned(), || {}), None);
         assert_eq!(viewers.list(None).len(), 3);
         assert_eq!(viewers.list(Some(camera(1))).len(), 2);
         viewers.remove(session(4).viewer, now);

@@ -16,6 +16,7 @@ use apiary::mqtt::{BrokerState, ControlError, ControlEvent};
 use apiary::operation::Operation;
 use apiary::supervisor::{CameraCommands, Supervisor, SupervisorParts};
 use apiary::tls::Https;
+use apiary::webhooks::Webhooks;
 use apiary_media::engine::EngineEvent;
 use apiary_store::{SqliteStore, Store, StoreWriter, WriterTask};
 use apiary_wire::camera::{CameraMessage, Command};
@@ -100,7 +101,15 @@ impl Gateway {
         })
         .await
         .unwrap();
-        let operation = Operation::new(supervisor.clone(), engine.clone(), cameras.clone(), writes);
+        let webhooks =
+            Webhooks::new(&Config::load(None, &Environment::default()).unwrap()).unwrap();
+        let operation = Operation::new(
+            supervisor.clone(),
+            engine.clone(),
+            cameras.clone(),
+            writes,
+            webhooks,
+        );
         let watched = operation.clone();
         let parts = HttpParts {
             supervisor: supervisor.clone(),

@@ -120,7 +120,7 @@ pub(crate) fn cheap(number: u32, address: Ipv4Addr) -> CameraConfig {
 }
 
 /// A loopback address that no other test has, so that its ports are all its own.
-fn own_address() -> Ipv4Addr {
+pub(crate) fn own_address() -> Ipv4Addr {
     static NEXT: AtomicU8 = AtomicU8::new(1);
     let [.., high, low] = std::process::id().to_be_bytes();
     let second = 50 + NEXT.fetch_add(1, Ordering::Relaxed) % 100;

@@ -295,6 +295,8 @@ impl Session {
             }) if viewer == watching.viewer => self.on_gone(reason, retry),
             Ok(
                 SupervisorEvent::StreamChanged(_)
+                | SupervisorEvent::ViewerJoined { .. }
+                | SupervisorEvent::Activity(_)
                 | SupervisorEvent::ViewerGone { .. }
                 | SupervisorEvent::CameraChanged(_),
             ) => Ok(()),

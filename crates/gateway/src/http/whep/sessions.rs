@@ -86,7 +86,12 @@ pub(in crate::http) async fn forget_gone_viewers(http: HttpState) {
             Ok(SupervisorEvent::ViewerGone { viewer, .. }) => {
                 http.whep.keep_only(|kept| kept != viewer)
             }
-            Ok(SupervisorEvent::StreamChanged(_) | SupervisorEvent::CameraChanged(_)) => {}
+            Ok(
+                SupervisorEvent::StreamChanged(_)
+                | SupervisorEvent::ViewerJoined { .. }
+                | SupervisorEvent::Activity(_)
+                | SupervisorEvent::CameraChanged(_),
+            ) => {}
             Err(RecvError::Lagged(_)) => {
                 let known = http.supervisor.viewers(None);
                 http.whep

@@ -4,33 +4,35 @@ use std::time::Duration;
 
 use rand::Rng;
 
-/// The first pause, before jitter.
-const FIRST: Duration = Duration::from_millis(250);
-/// The longest pause, before jitter: a broker that returns is met again within this time.
-const LONGEST: Duration = Duration::from_secs(5);
-
-/// Pauses that double up to [`LONGEST`], each shortened by up to half at random, so that many clients of one broker do
+/// Pauses that double up to a longest, each shortened by up to half at random, so that many clients of one server do
 /// not return in step.
 #[derive(Debug)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
+    first: Duration,
+    longest: Duration,
     next: Duration,
 }
 
 impl Backoff {
-    pub(super) const fn new() -> Self {
-        Self { next: FIRST }
+    /// With these bounds, before they are shortened.
+    pub(crate) const fn between(first: Duration, longest: Duration) -> Self {
+        Self {
+            first,
+            longest,
+            next: first,
+        }
     }
 
     /// The pause before the next attempt.
-    pub(super) fn pause(&mut self, random: &mut impl Rng) -> Duration {
+    pub(crate) fn pause(&mut self, random: &mut impl Rng) -> Duration {
         let pause = self.next;
-        self.next = (pause * 2).min(LONGEST);
+        self.next = (pause * 2).min(self.longest);
         pause.mul_f64(random.random_range(0.5..=1.0))
     }
 
     /// The attempt succeeded: begin anew.
-    pub(super) fn reset(&mut self) {
-        *self = Self::new();
+    pub(crate) fn reset(&mut self) {
+        self.next = self.first;
     }
 }
 
@@ -41,10 +43,13 @@ mod tests {
 
     use super::*;
 
+    const FIRST: Duration = Duration::from_millis(250);
+    const LONGEST: Duration = Duration::from_secs(5);
+
     #[test]
     fn pauses_grow_to_a_bound_and_differ() {
         let mut random = StdRng::seed_from_u64(1);
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::between(FIRST, LONGEST);
         let pauses: Vec<Duration> = (0..50).map(|_| backoff.pause(&mut random)).collect();
         assert!(pauses[0] <= FIRST && pauses[0] >= FIRST / 2);
         assert!(pauses.iter().all(|pause| *pause <= LONGEST));

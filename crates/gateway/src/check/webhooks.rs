@@ -1,0 +1,29 @@
+//! May the webhooks' receivers be reached? Nothing is sent: `apiary webhook-test` does that.
+
+use futures_util::future::join_all;
+
+use super::Report;
+use crate::config::WebhooksConfig;
+use crate::webhooks::address::find;
+
+const SUBJECT: &str = "webhooks.urls";
+
+pub(super) async fn examine(config: &WebhooksConfig, report: &mut Report) {
+    let receivers = &config.receivers;
+    let lookups = receivers
+        .iter()
+        .map(|receiver| find(receiver.expose(), &config.allow_private));
+    for (receiver, found) in receivers.iter().zip(join_all(lookups).await) {
+        match found {
+            Ok(_) if receiver.expose().scheme() == "http" => report.note(
+                SUBJECT,
+                format!("{receiver} is told without TLS: who is on the way to it can read what happens at your cameras"),
+            ),
+            Ok(_) => report.good(
+                SUBJECT,
+                format!("{receiver} may be told; `apiary webhook-test` tries it"),
+            ),
+            Err(error) => report.problem(SUBJECT, format!("{receiver}: {error}; {}", error.remedy())),
+        }
+    }
+}
