@@ -200,6 +200,17 @@ impl StoreError {
         }
     }
 
+    /// With its causes, each after a colon: what the database said is what helps, and not all shapes of a log show causes.
+    pub(crate) fn with_causes(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        text
+    }
+
     pub(crate) fn server(target: &PostgresTarget, source: sqlx::Error) -> Self {
         Self::Server {
             server: target.to_string(),

@@ -313,7 +313,7 @@ impl Worker {
                 Err(error) => {
                     if self.counters.end(Err(&error)) {
                         tracing::error!(
-                            error = &error as &dyn std::error::Error,
+                            error = error.with_causes(),
                             "the database cannot be written; trying on, and streams are not affected"
                         );
                     }
@@ -347,7 +347,7 @@ impl Worker {
             Err(error) if error.is_passing() => {
                 if self.counters.end(Err(&error)) {
                     tracing::error!(
-                        error = &error as &dyn std::error::Error,
+                        error = error.with_causes(),
                         "the database cannot be written; trying on, and streams are not affected"
                     );
                 }
@@ -356,7 +356,7 @@ impl Worker {
             Err(error) => {
                 self.counters.end(Ok(0));
                 tracing::error!(
-                    error = &error as &dyn std::error::Error,
+                    error = error.with_causes(),
                     "old rows cannot be deleted; trying again in an hour"
                 );
                 self.pruning.end_round();
@@ -373,7 +373,7 @@ impl Worker {
         self.counters.count_refused();
         tracing::error!(
             subject = write.subject(),
-            error = error as &dyn std::error::Error,
+            error = error.with_causes(),
             "a row could not be written and is lost"
         );
     }

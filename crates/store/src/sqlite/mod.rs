@@ -85,6 +85,22 @@ impl SqliteStore {
     }
 }
 
+/// Does something on a connection of the pool. One on which it failed is closed: where the disk is full SQLite ends the
+/// transaction by itself, and the driver would believe for ever that it is within one.
+macro_rules! on_connection {
+    ($store:expr, $operation:literal, |$connection:ident| $work:expr) => {{
+        let mut lease = $store.connection($operation).await?;
+        let done = {
+            let $connection = &mut *lease;
+            $work.await
+        };
+        if done.is_err() {
+            lease.close_on_drop();
+        }
+        done
+    }};
+}
+
 /// Takes the lock beside the file; the system frees it with the process, however that ends.
 fn lock(path: &Path) -> Result<File, StoreError> {
     if let Some(directory) = path.parent() {
@@ -167,14 +183,16 @@ fn file_error(
 #[async_trait]
 impl Store for SqliteStore {
     async fn apply(&self, writes: &[Write]) -> Result<(), StoreError> {
-        write::apply(&self.pool, writes).await
+        on_connection!(self, "write", |connection| write::apply(connection, writes))
     }
 
     async fn interrupt_open_sessions(
         &self,
         now: Timestamp,
     ) -> Result<Vec<InterruptedSession>, StoreError> {
-        write::interrupt_open_sessions(&self.pool, now).await
+        on_connection!(self, "close the sessions left open", |connection| {
+            write::interrupt_open_sessions(connection, now)
+        })
     }
 
     async fn cameras(&self) -> Result<Vec<CameraRow>, StoreError> {
@@ -203,7 +221,9 @@ impl Store for SqliteStore {
     }
 
     async fn prune(&self, retention: &Retention, now: Timestamp) -> Result<Pruned, StoreError> {
-        prune::prune(&self.pool, retention, now).await
+        on_connection!(self, "delete old rows", |connection| prune::prune(
+            connection, retention, now
+        ))
     }
 
     async fn close(&self) {
@@ -214,13 +234,15 @@ impl Store for SqliteStore {
 #[async_trait]
 impl AccountStore for SqliteStore {
     async fn account_tables(&self) -> Result<AccountTables, StoreError> {
-        let mut connection = self.connection("read the accounts").await?;
-        accounts::sqlite::tables(&mut connection).await
+        on_connection!(self, "read the accounts", |connection| {
+            accounts::sqlite::tables(connection)
+        })
     }
 
     async fn apply_accounts(&self, writes: &[AccountWrite]) -> Result<(), StoreError> {
-        let mut connection = self.connection("write accounts").await?;
-        accounts::sqlite::apply(&mut connection, writes).await
+        on_connection!(self, "write accounts", |connection| {
+            accounts::sqlite::apply(connection, writes)
+        })
     }
 
     async fn audit_log(
@@ -229,12 +251,14 @@ impl AccountStore for SqliteStore {
         before: Timestamp,
         limit: u32,
     ) -> Result<Vec<AuditRow>, StoreError> {
-        let mut connection = self.connection("read the audit log").await?;
-        accounts::sqlite::audit_log(&mut connection, action, before, limit).await
+        on_connection!(self, "read the audit log", |connection| {
+            accounts::sqlite::audit_log(connection, action, before, limit)
+        })
     }
 
     async fn server_key(&self, name: &'static str, proposed: &str) -> Result<String, StoreError> {
-        let mut connection = self.connection("keep a key").await?;
-        accounts::sqlite::server_key(&mut connection, name, proposed).await
+        on_connection!(self, "keep a key", |connection| {
+            accounts::sqlite::server_key(connection, name, proposed)
+        })
     }
 }

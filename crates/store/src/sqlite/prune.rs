@@ -1,14 +1,14 @@
 //! The statement that deletes what is old.
 
 use jiff::Timestamp;
-use sqlx::{AssertSqlSafe, SqlitePool};
+use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 
 use super::write::text;
 use crate::error::StoreError;
 use crate::retention::{Old, PRUNE_BATCH, Pruned, Retention, old};
 
 pub(super) async fn prune(
-    pool: &SqlitePool,
+    connection: &mut SqliteConnection,
     retention: &Retention,
     now: Timestamp,
 ) -> Result<Pruned, StoreError> {
@@ -17,7 +17,10 @@ pub(super) async fn prune(
         source,
     };
     let mut pruned = Pruned::default();
-    let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+    let mut transaction = connection
+        .begin_with("BEGIN IMMEDIATE")
+        .await
+        .map_err(failed)?;
     for old in old(retention, now) {
         let Old { table, column, .. } = old;
         // Names of tables cannot be bound; these are constants of ours.

@@ -1,7 +1,7 @@
 //! The statements that write.
 
 use jiff::Timestamp;
-use sqlx::{SqliteConnection, SqlitePool};
+use sqlx::{Connection, SqliteConnection};
 
 use crate::accounts;
 use crate::columns;
@@ -15,10 +15,13 @@ pub(super) fn text(time: Timestamp) -> String {
     format!("{time:.6}")
 }
 
-pub(super) async fn apply(pool: &SqlitePool, writes: &[Write]) -> Result<(), StoreError> {
+pub(super) async fn apply(
+    connection: &mut SqliteConnection,
+    writes: &[Write],
+) -> Result<(), StoreError> {
     let failed = |operation| move |source| StoreError::Query { operation, source };
     // IMMEDIATE: a transaction that begins as a reader cannot wait for its turn to write.
-    let mut transaction = pool
+    let mut transaction = connection
         .begin_with("BEGIN IMMEDIATE")
         .await
         .map_err(failed("begin a transaction"))?;
@@ -153,14 +156,17 @@ async fn camera_event(
 }
 
 pub(super) async fn interrupt_open_sessions(
-    pool: &SqlitePool,
+    connection: &mut SqliteConnection,
     now: Timestamp,
 ) -> Result<Vec<InterruptedSession>, StoreError> {
     let failed = |source| StoreError::Query {
         operation: "close the sessions left open",
         source,
     };
-    let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+    let mut transaction = connection
+        .begin_with("BEGIN IMMEDIATE")
+        .await
+        .map_err(failed)?;
     let open = sqlx::query(
         "UPDATE stream_sessions SET status = ?1, updated_at = ?2, ended_at = ?2 WHERE ended_at IS NULL \
          RETURNING session_id, camera_id, stream_id",
