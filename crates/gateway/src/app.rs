@@ -9,12 +9,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use apiary_store::{PostgresStore, SqliteStore, Store, StoreError, StoreWriter};
+use apiary_store::{AccountStore, PostgresStore, SqliteStore, Store, StoreError, StoreWriter};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::auth::Accounts;
 use crate::config::{Config, MqttConfig};
 use crate::engine::{self, EngineStartError, StartedEngine};
 use crate::http::{Bounds, HttpListeners, HttpParts, HttpServer};
@@ -22,6 +23,7 @@ use crate::metrics::MetricsListener;
 use crate::mqtt::tls::TlsFileError;
 use crate::mqtt::{Mqtt, MqttStartError};
 use crate::operation::{Operation, ServiceManager};
+use crate::secret::Secret;
 use crate::supervisor::{CameraCommands, Supervisor, SupervisorParts};
 use crate::tls::{Tls, TlsStartError};
 use crate::webhooks::Webhooks;
@@ -34,7 +36,7 @@ const WRITER_PATIENCE: Duration = Duration::from_millis(500);
 const PART_PATIENCE: Duration = Duration::from_millis(700);
 
 /// Where the program listens once it runs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Ready {
     /// Pages, API, WHEP and signaling.
     pub http: Vec<SocketAddr>,
@@ -48,6 +50,8 @@ pub struct Ready {
     pub broker: Option<SocketAddr>,
     /// Figures alone, where they have a listener of their own.
     pub metrics: Option<SocketAddr>,
+    /// The secret of the link that makes the first administrator, while there is none.
+    pub setup: Option<Secret>,
 }
 
 /// How the running program is told things.
@@ -127,10 +131,11 @@ pub async fn run(
     let listeners = Listeners::bind(&config).await?;
     let webhooks = Webhooks::new(&config)?;
     let tls = Tls::start(&config).await?;
-    let store = open_store(&config).await?;
+    let (store, accounts) = open_store(&config).await?;
     let mut app = App {
         config: Arc::new(config),
         store: Arc::clone(&store),
+        accounts,
         shutdown: controls.shutdown,
         reloads: controls.reloads,
         service_manager: controls.service_manager,
@@ -148,13 +153,16 @@ pub async fn run(
     ended
 }
 
-/// The database that the configuration names: on a server, or in a file.
-pub(crate) async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StoreError> {
+/// The database that the configuration names, on a server or in a file: its history and its accounts.
+pub(crate) async fn open_store(
+    config: &Config,
+) -> Result<(Arc<dyn Store>, Arc<dyn AccountStore>), StoreError> {
     if let Some(target) = &config.database.target {
-        let store = PostgresStore::open(target, config.database.pool_size).await?;
-        return Ok(Arc::new(store));
+        let store = Arc::new(PostgresStore::open(target, config.database.pool_size).await?);
+        return Ok((Arc::clone(&store) as _, store));
     }
-    Ok(Arc::new(SqliteStore::open(&database(config)).await?))
+    let store = Arc::new(SqliteStore::open(&database(config)).await?);
+    Ok((Arc::clone(&store) as _, store))
 }
 
 /// The database file of a configuration that names no server.
@@ -166,6 +174,7 @@ pub fn database(config: &Config) -> PathBuf {
 struct App {
     config: Arc<Config>,
     store: Arc<dyn Store>,
+    accounts: Arc<dyn AccountStore>,
     shutdown: CancellationToken,
     reloads: mpsc::Receiver<Config>,
     service_manager: ServiceManager,
@@ -217,8 +226,8 @@ impl App {
             store: Arc::clone(&self.store),
             writer: writer.clone(),
         };
-        let ended = match Supervisor::start_up(parts).await {
-            Ok(supervisor) => {
+        let ended = match self.start_control(parts).await {
+            Ok((supervisor, accounts)) => {
                 let media = Arc::clone(&engine.engine);
                 let webhooks = self.webhooks.clone();
                 let parts = HttpParts {
@@ -232,17 +241,35 @@ impl App {
                     supervisor,
                     engine,
                     broker: mqtt.control.broker(),
-                    cors_origins: self.config.http.cors_origins.clone(),
+                    accounts,
+                    config: self.config.http.clone(),
                     bounds: self.bounds(),
                     https: self.tls.as_ref().map(Tls::https),
                 };
                 self.with_streams(mqtt, parts, listeners, ready).await;
                 Ok(())
             }
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         };
         task.shutdown(WRITER_PATIENCE).await;
         ended
+    }
+
+    /// What decides: who may do what, and what streams do.
+    async fn start_control(
+        &self,
+        parts: SupervisorParts,
+    ) -> Result<(Supervisor, Arc<Accounts>), AppError> {
+        let auth = &self.config.auth;
+        let accounts = Accounts::open(
+            Arc::clone(&self.accounts),
+            parts.writer.clone(),
+            auth.enabled,
+            auth.session_lifetime,
+        )
+        .await?;
+        let supervisor = Supervisor::start_up(parts).await?;
+        Ok((supervisor, Arc::new(accounts)))
     }
 
     fn bounds(&self) -> Bounds {
@@ -257,7 +284,10 @@ impl App {
         listeners: Listeners,
         ready: oneshot::Sender<Ready>,
     ) {
-        let addresses = listeners.addresses(mqtt, parts.https.is_some());
+        let addresses = Ready {
+            setup: parts.accounts.open_setup(),
+            ..listeners.addresses(mqtt, parts.https.is_some())
+        };
         let (supervisor, engine) = (parts.supervisor.clone(), parts.engine.clone());
         let operation = parts.operation.clone();
         let webhooks = self.webhooks.tell_of(&supervisor).await;
@@ -360,6 +390,7 @@ impl Listeners {
             redirect: bound(&self.http.redirect),
             https,
             broker: mqtt.broker.as_ref().map(|broker| broker.address()),
+            setup: None,
             metrics: self
                 .metrics
                 .as_ref()

@@ -112,3 +112,159 @@ async fn the_viewer_page_refuses_what_is_no_camera() {
     })
     .await;
 }
+
+/// Follows a link that this page's script asks the API for.
+async fn fetched(page: &Page, path: &str, field: &str) -> String {
+    let script = format!(
+        "fetch('{path}').then((answer) => answer.json()).then((answer) => window.fetched = answer.{field}); return 0;"
+    );
+    page.run(&script).await;
+    let value = page.until("the answer", "window.fetched").await;
+    value.as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_household_sets_up_shares_a_camera_and_ends_that() {
+    let _turn = take_turn();
+    let gateway = Gateway::start_closed().await;
+    gateway.camera_says_hello(CAMERA).await;
+    gateway.camera_says_hello(OTHER_CAMERA).await;
+    let secret = gateway.accounts.open_setup().unwrap();
+    let server = format!("http://{}", gateway.http);
+    let (owner, neighbour) = (Browser::start().await, Browser::start().await);
+    let (home, guest) = (owner.page().await, neighbour.page().await);
+    let test = async {
+        home.open(&format!("{server}/viewer?camera={CAMERA}")).await;
+        home.until("the login", "location.pathname === '/login' && document.getElementById('notice').textContent.includes('console')").await;
+        home.open(&format!("{server}/setup#{}", secret.expose()))
+            .await;
+        home.until("no secret in the address", "location.hash === ''")
+            .await;
+        home.fill(&[
+            ("#name", "Queen"),
+            ("#password", "honey and wax"),
+            ("#again", "honey and wax"),
+        ])
+        .await;
+        home.run("localStorage.setItem('apiary.live-pictures', 'off')")
+            .await;
+        home.screenshot("setup").await;
+        home.click("#submit").await;
+        home.until(
+            "the dashboard",
+            "document.querySelectorAll('.tile').length === 2",
+        )
+        .await;
+        home.until(
+            "one's name",
+            "document.getElementById('account').textContent === 'queen'",
+        )
+        .await;
+
+        home.click("#account").await;
+        let hostile = "<img src=x onerror=window.hacked=1>";
+        home.fill(&[("#share-label", hostile)]).await;
+        home.click("#share-form .button").await;
+        home.until(
+            "the link",
+            "document.querySelector('#shares .row-title').textContent.includes('onerror')",
+        )
+        .await;
+        assert_eq!(
+            home.run("return document.querySelectorAll('main img').length + (window.hacked ?? 0)")
+                .await,
+            0
+        );
+        home.fill(&[("#user-name", "drone"), ("#user-password", "honey and wax")])
+            .await;
+        home.click("#user-form .button").await;
+        home.until(
+            "the user",
+            "document.querySelectorAll('#users li').length === 2",
+        )
+        .await;
+        home.fill(&[("#token-name", "automation")]).await;
+        home.click("#token-form .button").await;
+        home.until(
+            "the token",
+            "document.getElementById('token-secret').textContent.startsWith('apt_')",
+        )
+        .await;
+        home.screenshot("account").await;
+        let link = fetched(&home, "/api/shares", "shares[0].path").await;
+
+        guest.open(&format!("{server}{link}")).await;
+        guest
+            .until(
+                "the viewer page",
+                "location.pathname === '/viewer' && document.body.dataset.role === 'viewer'",
+            )
+            .await;
+        gateway
+            .engine
+            .until("the guest watches", |engine| engine.viewers().len() == 1)
+            .await;
+        guest
+            .until(
+                "nothing to stop",
+                "getComputedStyle(document.getElementById('toggle')).display === 'none'",
+            )
+            .await;
+        home.click("#shares li .actions .button:nth-child(2)").await;
+        gateway
+            .engine
+            .until("the guest is gone", |engine| engine.viewers().is_empty())
+            .await;
+        guest
+            .until(
+                "why",
+                "document.getElementById('veil-text').textContent.includes('right to watch')",
+            )
+            .await;
+        guest.screenshot("share-ended").await;
+        guest.open(&format!("{server}{link}")).await;
+        guest
+            .until(
+                "an ended link",
+                "document.getElementById('notice').textContent.includes('has ended')",
+            )
+            .await;
+
+        home.click("#log-out").await;
+        home.until("the login", "location.pathname === '/login'")
+            .await;
+        home.fill(&[("#name", "drone"), ("#password", "wrong password")])
+            .await;
+        home.click("#submit").await;
+        home.until("the refusal", "document.getElementById('notice').textContent.includes('name or the password is wrong')").await;
+        home.screenshot("login").await;
+        home.fill(&[("#name", "drone"), ("#password", "honey and wax")])
+            .await;
+        home.click("#submit").await;
+        home.until(
+            "the dashboard",
+            "document.querySelectorAll('.tile').length === 2",
+        )
+        .await;
+        home.until(
+            "nothing to start",
+            "getComputedStyle(document.querySelector('.start')).display === 'none'",
+        )
+        .await;
+        // Pages notice by themselves that they are logged out.
+        home.run("fetch('/api/auth/logout', { method: 'POST' }); return 0;")
+            .await;
+        home.until("the login", "location.pathname === '/login'")
+            .await;
+    };
+    let pages = [home.clone(), guest.clone()];
+    and_then_clean_up(test, async {
+        for page in pages {
+            page.close().await;
+        }
+    })
+    .await;
+    owner.stop().await;
+    neighbour.stop().await;
+    gateway.stop().await;
+}

@@ -197,6 +197,9 @@ fn every_key_has_a_variable() {
                 "media.bind" | "ingest.bind" => "0.0.0.0",
                 "media.workers" => "3",
                 "mqtt.listen_tls" => "127.0.0.1:8883",
+                "http.hosts" => "cams.example",
+                "http.trusted_proxies" => "10.0.0.0/8",
+                "auth.enabled" => "true",
                 "metrics.listen" => "127.0.0.1:9100",
                 "mqtt.server_name" => "name",
                 "mqtt.extra_clients" => "watcher read prod/device/#",
@@ -434,15 +437,35 @@ fn an_existing_installation_starts_with_its_own_names() {
     assert_eq!(config.media.engine, Engine::Sfu, "a name is no choice");
     let notes = format!("{:?}", config.notes);
     assert!(!notes.contains("canary"), "{notes}");
-    let accounts = config
-        .notes
-        .iter()
-        .find(|note| note.subject == "AUTH_ENABLED")
-        .unwrap();
-    assert!(
-        accounts.text.contains("whoever reaches"),
+    assert!(config.auth.enabled);
+}
+
+#[test]
+fn accounts_are_on_where_others_can_come() {
+    let enabled = |variables: &[(&str, &str)]| {
+        let config = from_environment(variables);
+        let warned = config
+            .notes
+            .iter()
+            .any(|note| note.text.contains("whoever reaches it"));
+        (config.auth.enabled, warned)
+    };
+    let everywhere = ("APIARY_HTTP_LISTEN", "0.0.0.0:8080");
+    assert_eq!(enabled(&[]), (false, false));
+    assert_eq!(enabled(&[everywhere]), (true, false));
+    let signaling = ("APIARY_SIGNALING_LISTEN", "192.168.1.10:8765");
+    assert_eq!(enabled(&[signaling]), (true, false));
+    assert_eq!(enabled(&[("APIARY_AUTH_ENABLED", "true")]), (true, false));
+    assert_eq!(
+        enabled(&[everywhere, ("APIARY_AUTH_ENABLED", "false")]),
+        (false, true),
         "the risk is told"
     );
+    assert_eq!(
+        enabled(&[everywhere, ("AUTH_ENABLED", "no")]),
+        (false, true)
+    );
+    assert_eq!(enabled(&[("APIARY_AUTH_ENABLED", "false")]), (false, false));
 }
 
 #[test]

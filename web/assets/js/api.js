@@ -61,16 +61,23 @@ export async function stopStream(camera) {
 /**
  * @param {string} method
  * @param {string} path
- * @returns {Promise<any>}
+ * @param {object} [body]
+ * @returns {Promise<any>} `null` where the answer has no body
  */
-async function call(method, path) {
+export async function call(method, path, body) {
   let response;
   try {
-    response = await fetch(path, { method, cache: 'no-store', signal: AbortSignal.timeout(TIMEOUT_MS) });
+    response = await fetch(path, {
+      method,
+      cache: 'no-store',
+      signal: AbortSignal.timeout(TIMEOUT_MS),
+      ...(body && { headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) }),
+    });
   } catch {
     throw new ApiError(0, 'The server cannot be reached.');
   }
-  const body = await response.json().catch(() => ({}));
-  if (!response.ok) throw new ApiError(response.status, body.error ?? `The server answered ${response.status}.`);
-  return body;
+  if (response.status === 204) return null;
+  const answer = await response.json().catch(() => ({}));
+  if (!response.ok) throw new ApiError(response.status, answer.error ?? `The server answered ${response.status}.`);
+  return answer;
 }

@@ -5,6 +5,7 @@
  * Everything that comes from a camera is set as text, never as markup.
  */
 import { ApiError, listCameras } from './api.js';
+import { enter } from './session.js';
 import { Tile } from './tile.js';
 import { counted } from './words.js';
 
@@ -40,6 +41,11 @@ const watcher = new IntersectionObserver((entries) => {
   decidePictures();
 }, { rootMargin: '120px' });
 
+void enter().then((me) => {
+  const link = byId('account');
+  link.textContent = me?.user?.name ?? '';
+  link.hidden = !me?.accounts || !me.user || me.user.guest;
+});
 void poll();
 
 async function poll() {
@@ -48,6 +54,7 @@ async function poll() {
     const asked = performance.now();
     show(await listCameras(), asked);
   } catch (error) {
+    if (error instanceof ApiError && error.status === 401) return void enter();
     notify(error instanceof ApiError ? `${error.message} Trying again…` : String(error), true);
   }
   clearTimeout(pollTimer);

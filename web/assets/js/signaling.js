@@ -6,6 +6,7 @@
  * @typedef {{opened: () => void, received: (message: Message) => void, closed: (why: string) => void}} SignalingHandler
  *   `closed` is called once at most, and not after `close`.
  */
+import { enter } from './session.js';
 
 /** How long the socket may take to open before the attempt counts as failed. */
 const OPEN_TIMEOUT_MS = 8000;
@@ -24,6 +25,7 @@ export class Signaling {
   /** @type {WebSocket} */ #socket;
   /** @type {SignalingHandler} */ #handler;
   #timer = 0;
+  #opened = false;
 
   /**
    * @param {string} url
@@ -35,6 +37,7 @@ export class Signaling {
     this.#timer = window.setTimeout(() => this.#socket.close(), OPEN_TIMEOUT_MS);
     this.#socket.onopen = () => {
       clearTimeout(this.#timer);
+      this.#opened = true;
       this.#handler.opened();
     };
     this.#socket.onmessage = (event) => {
@@ -43,6 +46,8 @@ export class Signaling {
     };
     this.#socket.onclose = (event) => {
       clearTimeout(this.#timer);
+      // A browser does not say why; that nobody is logged in any more is one reason.
+      if (!this.#opened) void enter();
       this.#handler.closed(event.reason || 'the connection to the server was lost');
     };
   }

@@ -6,6 +6,7 @@
  */
 import { startStream, stopStream } from './api.js';
 import { Player } from './player.js';
+import { enter } from './session.js';
 import { bitrate, cameraName, iceState, streamState } from './words.js';
 
 /** What a camera id looks like. */
@@ -23,6 +24,7 @@ let busy = false;
 
 if (CAMERA_ID.test(camera)) begin();
 else refuse();
+void enter();
 
 function begin() {
   const name = cameraName(camera);

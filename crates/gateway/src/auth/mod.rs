@@ -12,8 +12,7 @@ mod principal;
 mod throttle;
 
 pub use accounts::{
-    AccountError, Accounts, Actor, ClientInfo, NewLogin, NewShare, NewToken, NewUser, OpenSetup,
-    UserChange,
+    AccountError, Accounts, Actor, ClientInfo, NewLogin, NewShare, NewToken, NewUser, UserChange,
 };
 pub use credential::{ShareKey, new_secret};
 pub use principal::{Principal, Who};

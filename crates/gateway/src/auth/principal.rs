@@ -52,6 +52,14 @@ impl Principal {
         self.role >= role
     }
 
+    /// Whether they have no account, but a share link.
+    pub fn is_guest(&self) -> bool {
+        match self.who {
+            Who::Share(_) => true,
+            Who::Anybody | Who::Login(..) | Who::Token(..) => false,
+        }
+    }
+
     /// Whether what `owner` made is theirs: by the same user, whatever they showed, or the same share link.
     pub fn owns(&self, owner: &Who) -> bool {
         match (self.who.user(), owner.user()) {

@@ -121,7 +121,7 @@ async fn import_cameras(
     let environment = Environment::from_process();
     let file = options.file(&environment);
     let config = Config::load(file.as_deref(), &environment).map_err(ImportError::Config)?;
-    let store = app::open_store(&config).await?;
+    let (store, _) = app::open_store(&config).await?;
     let known = store.cameras().await?;
     let merged = merge(cameras, known, Timestamp::now());
     for rows in merged.rows.chunks(BATCH) {

@@ -1,5 +1,6 @@
 //! `apiary serve`
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -8,9 +9,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::output::{complain, with_causes};
+use super::output::{complain, say, with_causes};
 use super::runtime;
-use crate::app::{self, Controls};
+use crate::app::{self, Controls, Ready};
 use crate::config::keys::CONFIG_VARIABLE;
 use crate::config::{Config, Environment};
 use crate::operation::ServiceManager;
@@ -69,8 +70,15 @@ pub(super) fn run(options: &Options) -> ExitCode {
         tracing::warn!("{error}");
         ServiceManager::default()
     });
-    runtime::run(|shutdown| async {
-        let (ready, _) = oneshot::channel();
+    let local_ip = config.network.local_ip;
+    runtime::run(|shutdown| async move {
+        let (ready, is_ready) = oneshot::channel();
+        tokio::spawn(async move {
+            // Where it is gone, the program ends, and says why.
+            if let Ok(ready) = is_ready.await {
+                show_setup(&ready, local_ip);
+            }
+        });
         let reloads = reload_on_hangup(options.clone(), shutdown.clone());
         let controls = Controls {
             shutdown,
@@ -86,6 +94,22 @@ pub(super) fn run(options: &Options) -> ExitCode {
             }
         }
     })
+}
+
+/// Shows the link that makes the first administrator, on the console alone: the log may go elsewhere.
+fn show_setup(ready: &Ready, local_ip: Ipv4Addr) {
+    let (Some(secret), Some(listener)) = (&ready.setup, ready.http.first()) else {
+        return;
+    };
+    let mut address = *listener;
+    if address.ip().is_unspecified() {
+        address.set_ip(local_ip.into());
+    }
+    let scheme = if ready.https { "https" } else { "http" };
+    say(format_args!(
+        "There is no user yet. Make the first administrator here; the link works once:\n\n    {scheme}://{address}/setup#{}\n",
+        secret.expose()
+    ));
 }
 
 /// Reads the configuration anew with each SIGHUP. One that is wrong is logged and changes nothing.

@@ -57,6 +57,10 @@ pub const KEYS: &[Key] = &[
     ),
     key("http.max_connections", "8192"),
     key("http.max_connections_per_address", "256"),
+    key("http.hosts", "[]"),
+    key("http.trusted_proxies", "[]"),
+    key("auth.enabled", ""),
+    key("auth.session_days", "30"),
     key("signaling.listen", "[\"127.0.0.1:8765\"]"),
     key("tls.mode", ""),
     key("tls.cert", ""),
@@ -156,6 +160,7 @@ pub const LEGACY: &[(&str, &str)] = &[
     ("TLS_KEY_PATH", "tls.key"),
     ("DASHBOARD_SSL_CERT_FILE", "tls.cert"),
     ("DASHBOARD_SSL_KEY_FILE", "tls.key"),
+    ("AUTH_ENABLED", "auth.enabled"),
     ("LOG_LEVEL", "log.level"),
     ("DEBUG", "log.level"),
     ("KURENTO_WS_URL", "kurento.servers"),
@@ -196,13 +201,10 @@ pub const KURENTO_ONLY: &[(&str, &str)] = &[
 
 /// Names of existing installations for what this version does not have, and what to know about it. They are accepted, so
 /// that an installation starts unchanged.
-pub const LATER: &[(&str, &str)] = &[
-    (
-        "AUTH_ENABLED",
-        "ignored: accounts are not in this version; whoever reaches http.listen or signaling.listen can watch, so keep them on loopback or behind a proxy that asks for a password",
-    ),
-    ("JWT_SECRET_KEY", "ignored, as AUTH_ENABLED is"),
-];
+pub const LATER: &[(&str, &str)] = &[(
+    "JWT_SECRET_KEY",
+    "ignored: tokens that others sign are not in this version; make API tokens instead",
+)];
 
 /// The key of that path.
 pub(super) fn find(path: &str) -> Option<&'static Key> {

@@ -27,6 +27,7 @@ pub(super) fn apply(reader: &mut Reader, variables: &Variables) {
         ("TURN_SERVER_URL", "kurento.turn"),
         ("TURN_SERVER_USERNAME", "kurento.turn_username"),
         ("TURN_SERVER_PASSWORD", "kurento.turn_password"),
+        ("AUTH_ENABLED", "auth.enabled"),
         ("LOCAL_IP", "network.local_ip"),
         ("EXTERNAL_IP", "network.external_ip"),
         ("EMQX_LIVESTREAM_CLIENT_ID", "mqtt.client_id"),

@@ -13,7 +13,7 @@ use super::values::{self, BrokerTarget, IpNetwork, integer, seconds};
 use super::{
     Config, Credentials, DataConfig, DatabaseConfig, EmbeddedBrokerConfig, Engine, HttpConfig,
     IngestConfig, LogConfig, LogFormat, MediaConfig, MqttConfig, NetworkConfig, SignalingConfig,
-    StreamConfig, TlsFiles, Verify, kurento, metrics, mqtt_access, network, retention, tls,
+    StreamConfig, TlsFiles, Verify, auth, kurento, metrics, mqtt_access, network, retention, tls,
     validate, webhooks,
 };
 use crate::secret::Secret;
@@ -37,6 +37,7 @@ impl Config {
         let media = media(&mut reader);
         let mut config = Self {
             http: http(&mut reader),
+            auth: auth::load(&mut reader),
             signaling: signaling(&mut reader),
             tls: tls::load(&mut reader),
             mqtt: mqtt(&mut reader),
@@ -68,6 +69,7 @@ impl Config {
             notes: Vec::new(),
         };
         config.open_media_to_the_network(&reader);
+        auth::decide(&mut config, &mut reader);
         validate::check(&config, &mut reader);
         config.notes = reader.notes;
         if reader.errors.is_empty() {
@@ -126,6 +128,14 @@ fn http(reader: &mut Reader) -> HttpConfig {
                     .map(str::to_owned)
                     .to_vec()
             }),
+        hosts: reader
+            .read("http.hosts", |value| values::list(value, values::host_name))
+            .unwrap_or_default(),
+        trusted_proxies: reader
+            .read("http.trusted_proxies", |value| {
+                values::list(value, values::network)
+            })
+            .unwrap_or_default(),
         max_connections: number(reader, "http.max_connections", 16..=1_000_000, 8192),
         max_connections_per_address: number(
             reader,

@@ -5,6 +5,7 @@
 //! refused, all at once. Nothing reads the environment or the file later. What a key means for a part of the program
 //! belongs to that part; only values and their rules belong here.
 
+mod auth;
 mod demo;
 mod dotenv;
 mod environment;
@@ -34,6 +35,7 @@ use std::time::Duration;
 use apiary_store::{PostgresTarget, Retention};
 use apiary_wire::units::Bitrate;
 
+pub use auth::AuthConfig;
 pub use demo::DemoPorts;
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors, Note};
@@ -56,6 +58,8 @@ use crate::secret::Secret;
 pub struct Config {
     /// Pages, REST API, WHEP, and signaling at `/ws`.
     pub http: HttpConfig,
+    /// Accounts.
+    pub auth: AuthConfig,
     /// The signaling port of existing pages.
     pub signaling: SignalingConfig,
     /// The certificate for both.
@@ -95,6 +99,10 @@ pub struct HttpConfig {
     pub listen: Vec<SocketAddr>,
     /// Origins (`scheme://host[:port]`) of foreign pages that may call the API from a browser.
     pub cors_origins: Vec<String>,
+    /// Host names by which browsers reach this server, beside addresses and this machine's own names.
+    pub hosts: Vec<String>,
+    /// Proxies whose word about a client's address and scheme is believed.
+    pub trusted_proxies: Vec<IpNetwork>,
     /// Most connections at once; those of the signaling port count too.
     pub max_connections: usize,
     /// Most of them from one address (of IPv6: one /64), loopback excepted.

@@ -157,6 +157,35 @@ pub(super) fn integer(bounds: RangeInclusive<i64>) -> impl Fn(&RawValue) -> Pars
     }
 }
 
+/// `true` or `false`; in a variable also 1/0, yes/no and on/off.
+pub(super) fn boolean(value: &RawValue) -> Parsed<bool> {
+    let text = match value {
+        RawValue::Boolean(value) => return Ok(*value),
+        RawValue::Untyped(text) => text.trim().to_ascii_lowercase(),
+        RawValue::Text(_) | RawValue::Integer(_) | RawValue::List(_) | RawValue::Other { .. } => {
+            String::new()
+        }
+    };
+    match text.as_str() {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" => Ok(false),
+        _ => reject("it is neither true nor false", "write true or false"),
+    }
+}
+
+/// A host name as it stands in the address bar, in small letters and without a port.
+pub(super) fn host_name(value: &RawValue) -> Parsed<String> {
+    let name = text(value)?.to_ascii_lowercase();
+    let fits = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '.' | '_');
+    if name.is_empty() || !name.chars().all(fits) {
+        return reject(
+            format!("{name:?} is no host name"),
+            "write the name as in the address bar, without http:// and port: cams.example.org",
+        );
+    }
+    Ok(name)
+}
+
 /// A whole number of seconds within bounds.
 pub(super) fn seconds(bounds: RangeInclusive<i64>) -> impl Fn(&RawValue) -> Parsed<Duration> {
     let integer = integer(bounds);

@@ -4,8 +4,12 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rust_embed::{EmbeddedFile, RustEmbed};
 
+use utoipa_axum::routes;
+
 use super::error::ApiError;
 use super::extract::PathParameters;
+use super::policy::Access::Public;
+use super::policy::Routes;
 
 #[derive(RustEmbed)]
 #[folder = "../../web"]
@@ -13,6 +17,19 @@ struct Web;
 
 /// Browsers keep files but ask each time whether they still hold, so that an update shows at once.
 const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache");
+
+/// The pages. Whoever comes gets them: who may see what, their requests find out.
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .add(Public, routes!(dashboard))
+        .add(Public, routes!(viewer))
+        .add(Public, routes!(livestream_viewer))
+        .add(Public, routes!(login))
+        .add(Public, routes!(setup))
+        .add(Public, routes!(share))
+        .add(Public, routes!(account))
+        .add(Public, routes!(asset))
+}
 
 /// The dashboard.
 #[utoipa::path(get, path = "/", tag = "pages", operation_id = "dashboard",
@@ -35,6 +52,34 @@ pub(super) async fn viewer(headers: HeaderMap) -> Response {
     responses((status = 200, description = "the viewer page", content_type = "text/html")))]
 pub(super) async fn livestream_viewer(headers: HeaderMap) -> Response {
     serve("viewer.html", &headers)
+}
+
+/// Where people log in.
+#[utoipa::path(get, path = "/login", tag = "pages", operation_id = "login_page",
+    responses((status = 200, description = "the page to log in", content_type = "text/html")))]
+pub(super) async fn login(headers: HeaderMap) -> Response {
+    serve("login.html", &headers)
+}
+
+/// Where the first administrator is made; the console of the program shows the whole link.
+#[utoipa::path(get, path = "/setup", tag = "pages", operation_id = "setup_page",
+    responses((status = 200, description = "the set-up page", content_type = "text/html")))]
+pub(super) async fn setup(headers: HeaderMap) -> Response {
+    serve("setup.html", &headers)
+}
+
+/// Where share links lead; what they hold stands behind `#` and stays in the browser.
+#[utoipa::path(get, path = "/share", tag = "pages", operation_id = "share_page",
+    responses((status = 200, description = "the page that opens a share link", content_type = "text/html")))]
+pub(super) async fn share(headers: HeaderMap) -> Response {
+    serve("share.html", &headers)
+}
+
+/// One's account: password, logins, share links, tokens; for administrators the users too.
+#[utoipa::path(get, path = "/account", tag = "pages", operation_id = "account_page",
+    responses((status = 200, description = "the account page", content_type = "text/html")))]
+pub(super) async fn account(headers: HeaderMap) -> Response {
+    serve("account.html", &headers)
 }
 
 /// A file that the pages load.

@@ -1,5 +1,7 @@
 //! What a failed request is answered with: one place that maps kinds of failure to HTTP and to signaling.
 
+use std::time::Duration;
+
 use apiary_media::engine::EngineError;
 use apiary_store::{NotKept, StoreError};
 use apiary_wire::id::CameraIdError;
@@ -9,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::auth::AccountError;
 use crate::supervisor::{JoinError, LabelError, NoStream, StartError};
 
 /// Seconds after which a refusal for want of room is worth trying again.
@@ -30,6 +33,7 @@ pub(crate) struct ApiError {
     pub(crate) status: StatusCode,
     pub(crate) message: String,
     session_id: Option<String>,
+    retry_after: Option<Duration>,
 }
 
 impl ApiError {
@@ -38,6 +42,7 @@ impl ApiError {
             status,
             message: message.into(),
             session_id: None,
+            retry_after: None,
         }
     }
 
@@ -47,6 +52,21 @@ impl ApiError {
 
     pub(crate) fn not_found(message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, message)
+    }
+
+    pub(crate) fn forbidden(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, message)
+    }
+
+    /// Nobody knows who asks.
+    pub(crate) fn unknown_caller() -> Self {
+        let message = "log in first, or send an API token as `Authorization: Bearer …`";
+        Self::new(StatusCode::UNAUTHORIZED, message)
+    }
+
+    /// There is no such camera, or it is not for the one who asks: both look the same.
+    pub(crate) fn no_camera() -> Self {
+        Self::not_found("there is no such camera, or it is not shared with you")
     }
 
     /// The same request may succeed later without anybody changing anything.
@@ -67,6 +87,18 @@ impl IntoResponse for ApiError {
                 .headers_mut()
                 .insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
         }
+        if let Some(wait) = self.retry_after {
+            let seconds = wait.as_secs() + 1;
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if response.status() == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Bearer realm=\"apiary\""),
+            );
+        }
         response
     }
 }
@@ -83,6 +115,35 @@ impl From<NoStream> for ApiError {
     }
 }
 
+impl From<AccountError> for ApiError {
+    fn from(error: AccountError) -> Self {
+        let message = error.to_string();
+        match error {
+            AccountError::Bad(_) => Self::bad_request(message),
+            AccountError::WrongPassword => Self::new(StatusCode::UNAUTHORIZED, message),
+            AccountError::TooFast { wait } => Self {
+                retry_after: Some(wait),
+                ..Self::new(StatusCode::TOO_MANY_REQUESTS, message)
+            },
+            AccountError::NoSuch(_) => Self::not_found(message),
+            AccountError::Conflict(_) => Self::new(StatusCode::CONFLICT, message),
+            AccountError::Forbidden(_) => Self::forbidden(message),
+            AccountError::Busy => Self::new(StatusCode::SERVICE_UNAVAILABLE, message),
+            AccountError::Store { source, .. } => {
+                tracing::error!(
+                    error = &source as &dyn std::error::Error,
+                    "an account could not be written"
+                );
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, message)
+            }
+            AccountError::Internal(_) => {
+                tracing::error!(message, "accounts failed");
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
+            }
+        }
+    }
+}
+
 impl From<StartError> for ApiError {
     fn from(error: StartError) -> Self {
         let message = error.to_string();
@@ -91,6 +152,7 @@ impl From<StartError> for ApiError {
                 status: StatusCode::CONFLICT,
                 message,
                 session_id: Some(stream.session_id),
+                retry_after: None,
             },
             StartError::BadBounds { .. } => Self::bad_request(message),
             StartError::Engine(error) => error.into(),

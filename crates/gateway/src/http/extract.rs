@@ -2,19 +2,23 @@
 
 use std::convert::Infallible;
 use std::error::Error;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
+use std::str::FromStr;
 
 use apiary_wire::id::CameraId;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};
-use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Path, Query, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
+use super::client::Client;
 use super::error::ApiError;
 use super::serving::BodyTooSlow;
+use crate::auth::AccountError;
 
 /// No request body may be longer, in octets.
 pub(super) const MAX_BODY: usize = 256 * 1024;
@@ -41,6 +45,12 @@ impl PathParameters {
     pub(super) fn get(&self, name: &str) -> &str {
         let found = self.0.iter().find(|(known, _)| known == name);
         found.map_or("", |(_, value)| value)
+    }
+
+    /// The id of a thing; what is none names nothing.
+    pub(super) fn id<T: FromStr>(&self, name: &str, thing: &'static str) -> Result<T, ApiError> {
+        let id = self.get(name).parse();
+        id.map_err(|_| AccountError::NoSuch(thing).into())
     }
 }
 
@@ -69,16 +79,25 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for QueryFields<T>
     }
 }
 
-/// The peer's address, where the request came over a socket.
+/// The client's address, where it is known.
 pub(super) struct Peer(pub(super) Option<IpAddr>);
 
 impl<S: Send + Sync> FromRequestParts<S> for Peer {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
-        let info = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-        Ok(Self(info.map(|info| info.0.ip().to_canonical())))
+        let client = parts.extensions.get::<Client>();
+        Ok(Self(client.and_then(|client| client.ip)))
     }
+}
+
+/// Tells `null` from what was left out, for fields of a JSON body that can be both.
+pub(super) fn given<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    T::deserialize(deserializer).map(Some)
 }
 
 /// An optional JSON body: an absent one is the type's default.

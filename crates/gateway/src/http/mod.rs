@@ -6,19 +6,25 @@
 //! A request passes [`guard`] (who may ask, what every answer carries) and then its route; each route is registered
 //! together with its description, so that `/openapi.json` cannot forget one.
 
+mod accounts;
 pub mod assets;
+mod client;
 mod error;
 mod extract;
 mod guard;
+mod host;
+mod identity;
 pub mod openapi;
 mod operation;
 mod origin;
+mod policy;
 pub(crate) mod redirect;
 mod rest;
 mod server;
 mod serving;
 mod signaling;
 mod state;
+mod views;
 mod webhooks;
 mod whep;
 

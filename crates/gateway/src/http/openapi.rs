@@ -5,7 +5,10 @@ use axum::response::IntoResponse;
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
 use utoipa::openapi::path::Operation;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 
+use super::identity::LOGIN_COOKIE;
+use super::policy::{BEARER, COOKIE};
 use super::server::documented_routes;
 
 /// The part of the document that no route brings along.
@@ -20,6 +23,7 @@ use super::server::documented_routes;
         (name = "streams", description = "Cameras, their streams and who watches them"),
         (name = "whep", description = "WebRTC-HTTP egress (draft-ietf-wish-whep), for any standard player"),
         (name = "signaling", description = "WebRTC signaling over a WebSocket; docs/api.md describes its messages"),
+        (name = "accounts", description = "Logging in and out, users, API tokens, share links, the audit log"),
         (name = "operation", description = "For those who run the program: whether it is alive and ready, and its figures"),
         (name = "pages", description = "What people open in a browser"),
     )
@@ -27,7 +31,18 @@ use super::server::documented_routes;
 struct Base;
 
 pub(super) fn base() -> OpenApi {
-    Base::openapi()
+    let mut document = Base::openapi();
+    let components = document.components.get_or_insert_default();
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some("an API token, or what a share link holds"));
+    components.add_security_scheme(BEARER, SecurityScheme::Http(bearer.build()));
+    let cookie = ApiKeyValue::with_description(
+        LOGIN_COOKIE,
+        "of a login, with `__Host-` before its name over HTTPS; whoever acts with it must send `Origin`",
+    );
+    components.add_security_scheme(COOKIE, SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
+    document
 }
 
 /// The whole document.

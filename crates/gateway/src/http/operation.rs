@@ -6,18 +6,19 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::policy::Access::{Admin, Public};
+use super::policy::Routes;
 use super::state::HttpState;
 use crate::metrics::text;
 use crate::operation::{Look, Report};
 
-pub(super) fn routes() -> OpenApiRouter<HttpState> {
-    OpenApiRouter::new()
-        .routes(routes!(live))
-        .routes(routes!(ready))
-        .routes(routes!(metrics))
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .add(Public, routes!(live))
+        .add(Public, routes!(ready))
+        .add(Admin, routes!(metrics))
 }
 
 /// Whether the program works at all.

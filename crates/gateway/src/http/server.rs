@@ -1,5 +1,6 @@
 //! Puts the routes together and serves them on the program's listeners.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, OriginalUri};
@@ -12,10 +13,12 @@ use utoipa_axum::routes;
 use super::error::ApiError;
 use super::extract::MAX_BODY;
 use super::guard::{self, Guard};
+use super::policy::Access::{Admin, Known, Public};
+use super::policy::{self, Routes};
 use super::redirect::{self, Target};
 use super::serving::{Secured, Serving};
 use super::state::{HttpListeners, HttpParts, HttpState, MAX_SOCKETS};
-use super::{assets, openapi, operation, rest, signaling, webhooks, whep};
+use super::{accounts, assets, openapi, operation, rest, signaling, views, webhooks, whep};
 use crate::tls::Https;
 
 /// How long open requests and sockets may take to end.
@@ -60,6 +63,7 @@ impl HttpServer {
             }
         }
         tasks.spawn(whep::forget_gone_viewers(state.clone()));
+        tasks.spawn(views::end_without_right(state.clone()));
         Self { state, tasks }
     }
 
@@ -79,35 +83,25 @@ impl HttpServer {
     }
 }
 
-/// Every route with its description.
+/// Every route with its description and who may use it.
 pub(super) fn documented_routes() -> OpenApiRouter<HttpState> {
-    OpenApiRouter::with_openapi(openapi::base())
-        .merge(rest::routes().routes(routes!(rest::health)))
-        .merge(operation::routes())
-        .routes(routes!(webhooks::test))
+    let routes = Routes::of(openapi::base())
+        .merge(rest::routes())
+        .add(Public, routes!(rest::health))
         .nest(
             "/api/livestream",
-            rest::routes().routes(routes!(rest::livestream_health)),
+            rest::routes().add(Public, routes!(rest::livestream_health)),
         )
-        .routes(routes!(
-            whep::create,
-            whep::endpoint,
-            whep::endpoint_options
-        ))
-        .routes(routes!(
-            whep::change,
-            whep::remove,
-            whep::resource,
-            whep::resource_options
-        ))
-        .routes(routes!(rest::drain))
-        .routes(routes!(rest::undrain))
-        .routes(routes!(signaling::upgrade))
-        .routes(routes!(openapi::document))
-        .routes(routes!(assets::dashboard))
-        .routes(routes!(assets::viewer))
-        .routes(routes!(assets::livestream_viewer))
-        .routes(routes!(assets::asset))
+        .add(Admin, routes!(rest::drain))
+        .add(Admin, routes!(rest::undrain))
+        .merge(operation::routes())
+        .add(Admin, routes!(webhooks::test))
+        .merge(accounts::routes())
+        .merge(whep::routes())
+        .add(Known, routes!(signaling::upgrade))
+        .add(Public, routes!(openapi::document))
+        .merge(assets::routes());
+    routes.into_router()
 }
 
 /// Pages, API, WHEP, and signaling at `/ws`.
@@ -118,10 +112,8 @@ pub fn router(state: HttpState) -> Router {
 
 /// Signaling at any path, as existing pages expect it on its own port.
 pub fn signaling_router(state: HttpState) -> Router {
-    guarded(
-        Router::new().fallback(axum::routing::any(signaling::upgrade)),
-        state,
-    )
+    let upgrade = policy::only(Known, axum::routing::any(signaling::upgrade));
+    guarded(Router::new().fallback(upgrade), state)
 }
 
 /// The way to HTTPS.
@@ -130,7 +122,7 @@ fn redirect_router(state: HttpState, https: Https, target: Target) -> Router {
 }
 
 fn guarded(router: Router<HttpState>, state: HttpState) -> Router {
-    let guard = Guard::new(state.origins.clone(), state.https.as_ref());
+    let guard = Arc::new(Guard::new(&state));
     router
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(MAX_BODY))

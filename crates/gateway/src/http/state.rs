@@ -10,9 +10,14 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::host::HostPolicy;
 use super::origin::OriginPolicy;
 use super::serving::Bounds;
+use super::views::Views;
 use super::whep::WhepSessions;
+use crate::auth::Accounts;
+use crate::config::HttpConfig;
+use crate::config::values::IpNetwork;
 use crate::engine::StartedEngine;
 use crate::mqtt::BrokerState;
 use crate::operation::Operation;
@@ -30,8 +35,10 @@ pub struct HttpParts {
     pub engine: StartedEngine,
     /// Whether cameras can be commanded.
     pub broker: watch::Receiver<BrokerState>,
-    /// `http.cors_origins`.
-    pub cors_origins: Vec<String>,
+    /// Who may do what.
+    pub accounts: Arc<Accounts>,
+    /// `[http]`
+    pub config: HttpConfig,
     /// What connections may take.
     pub bounds: Bounds,
     /// Asked by those who run the program.
@@ -62,7 +69,11 @@ pub struct Inner {
     pub(super) kurento: Option<Arc<Kurento>>,
     pub(super) broker: watch::Receiver<BrokerState>,
     pub(super) origins: OriginPolicy,
+    pub(super) hosts: HostPolicy,
+    pub(super) trusted_proxies: Vec<IpNetwork>,
+    pub(super) accounts: Arc<Accounts>,
     pub(super) whep: WhepSessions,
+    pub(super) views: Views,
     pub(super) operation: Operation,
     /// One permit a socket: a bound while running, and all back when the last is closed.
     pub(super) sockets: Arc<Semaphore>,
@@ -79,8 +90,12 @@ impl HttpState {
             engine: parts.engine.engine,
             kurento: parts.engine.kurento,
             broker: parts.broker,
-            origins: OriginPolicy::new(&parts.cors_origins),
+            origins: OriginPolicy::new(&parts.config.cors_origins),
+            hosts: HostPolicy::new(parts.config.hosts),
+            trusted_proxies: parts.config.trusted_proxies,
+            accounts: parts.accounts,
             whep: WhepSessions::default(),
+            views: Views::default(),
             operation: parts.operation,
             sockets: Arc::new(Semaphore::new(MAX_SOCKETS)),
             shutdown: CancellationToken::new(),

@@ -471,7 +471,16 @@ impl Supervisor {
 
     /// Lets a viewer go. Letting go of one that is gone is fine.
     pub async fn leave(&self, viewer: ViewerId) {
-        self.shared.forget_viewer(viewer, &Gone::LEFT);
+        self.let_go(viewer, &Gone::LEFT).await;
+    }
+
+    /// Ends the view of somebody who may not watch any more, and tells them.
+    pub async fn expel(&self, viewer: ViewerId) {
+        self.let_go(viewer, &Gone::EXPELLED).await;
+    }
+
+    async fn let_go(&self, viewer: ViewerId, why: &Gone) {
+        self.shared.forget_viewer(viewer, why);
         if let Err(error) = self.shared.engine.leave(viewer).await {
             tracing::debug!(%viewer, %error, "the engine could not let a viewer go");
         }

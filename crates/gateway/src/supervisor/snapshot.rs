@@ -149,6 +149,9 @@ pub(super) struct Gone {
 impl Gone {
     /// The viewer wanted it.
     pub(super) const LEFT: Self = Self::for_good("left", "the viewer left");
+    /// The viewer may not watch any more.
+    pub(super) const EXPELLED: Self =
+        Self::for_good("expelled", "the right to watch this camera has ended");
     /// The event that said why was lost.
     pub(super) const UNKNOWN: Self = Self::for_now("unknown", "the viewer's connection ended");
 

@@ -43,6 +43,7 @@ const REFUSALS: &[&str] = &[
 ];
 const GONE: &[&str] = &[
     "left",
+    "expelled",
     "expired",
     "failed",
     "never_connected",

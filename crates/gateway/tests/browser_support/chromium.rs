@@ -159,6 +159,17 @@ impl Page {
         }
     }
 
+    /// Types into fields, in place of what stands there.
+    pub(crate) async fn fill(&self, fields: &[(&str, &str)]) {
+        for (selector, text) in fields {
+            let field = self.client.wait().at_most(DEADLINE);
+            let field = field.for_element(Locator::Css(selector)).await;
+            let field = field.unwrap_or_else(|error| panic!("no {selector}: {error}"));
+            field.clear().await.unwrap();
+            field.send_keys(text).await.unwrap();
+        }
+    }
+
     pub(crate) async fn click(&self, selector: &str) {
         let element = self
             .client

@@ -9,6 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use apiary::auth::Accounts;
 use apiary::config::{Config, Environment};
 use apiary::engine::StartedEngine;
 use apiary::http::{Bounds, HttpListeners, HttpParts, HttpServer};
@@ -60,6 +61,7 @@ pub(crate) struct Gateway {
     pub(crate) engine: Arc<FakeEngine>,
     pub(crate) supervisor: Supervisor,
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) accounts: Arc<Accounts>,
     cameras: Arc<QuietCameras>,
     client: reqwest::Client,
     server: HttpServer,
@@ -80,18 +82,36 @@ impl Gateway {
 
     /// Over HTTPS, where that is given.
     pub(crate) async fn start_with(bounds: Bounds, https: Option<Https>) -> Self {
+        Self::start_by(bounds, https, |_| {}).await
+    }
+
+    /// With accounts on.
+    pub(crate) async fn start_closed() -> Self {
+        let bounds = Bounds::new(1024, 1024);
+        Self::start_by(bounds, None, |config| config.auth.enabled = true).await
+    }
+
+    /// With another configuration.
+    pub(crate) async fn start_by(
+        bounds: Bounds,
+        https: Option<Https>,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let engine = Arc::new(FakeEngine::default());
         let cameras = Arc::new(QuietCameras::default());
-        let store: Arc<dyn Store> = Arc::new(
-            SqliteStore::open(&dir.path().join("test.db"))
-                .await
-                .unwrap(),
-        );
+        let database = SqliteStore::open(&dir.path().join("test.db")).await;
+        let database = Arc::new(database.unwrap());
+        let store: Arc<dyn Store> = database.clone();
         let (writes, writer) = StoreWriter::spawn(Arc::clone(&store));
         let mut config = Config::load(None, &Environment::default()).unwrap();
         config.network.local_ip = Ipv4Addr::LOCALHOST;
-        let cors_origins = config.http.cors_origins.clone();
+        change(&mut config);
+        let http_config = config.http.clone();
+        let auth = config.auth.clone();
+        let lifetime = auth.session_lifetime;
+        let accounts = Accounts::open(database, writes.clone(), auth.enabled, lifetime).await;
+        let accounts = Arc::new(accounts.unwrap());
         let supervisor = Supervisor::start_up(SupervisorParts {
             config: Arc::new(config),
             engine: engine.clone(),
@@ -118,7 +138,8 @@ impl Gateway {
                 kurento: None,
             },
             broker: cameras.broker(),
-            cors_origins,
+            accounts: Arc::clone(&accounts),
+            config: http_config,
             bounds,
             operation,
             https,
@@ -132,6 +153,7 @@ impl Gateway {
             engine,
             supervisor,
             store,
+            accounts,
             cameras,
             client: reqwest::Client::new(),
             redirect: redirect.local_addr().unwrap(),

@@ -28,7 +28,6 @@ use super::principal::{Principal, Who};
 use super::throttle::{FORGET_AFTER, Throttle};
 
 pub use logins::{ClientInfo, NewLogin};
-pub use setup::OpenSetup;
 pub use tokens::{NewShare, NewToken};
 pub use users::{NewUser, UserChange};
 
@@ -208,6 +207,17 @@ impl Accounts {
                     cameras: Arc::new(camera),
                 })
             }
+        }
+    }
+
+    /// When what somebody showed ends by itself.
+    pub fn end_of(&self, who: &Who) -> Option<Timestamp> {
+        let directory = self.directory();
+        match *who {
+            Who::Anybody => None,
+            Who::Login(_, login) => directory.login(login).map(|row| row.expires_at),
+            Who::Token(_, token) => directory.token(token)?.expires_at,
+            Who::Share(share) => directory.share(share).map(|row| row.expires_at),
         }
     }
 

@@ -13,22 +13,16 @@ use crate::secret::Secret;
 #[derive(Default)]
 pub(super) struct Setup(Mutex<Option<Secret>>);
 
-/// What the console is told: where the first administrator is made.
-#[derive(Clone, Debug)]
-pub struct OpenSetup {
-    /// The secret of the link.
-    pub secret: Secret,
-}
-
 impl Accounts {
-    /// Opens the set-up where accounts are on and there is no user; counts until there is one, or the program ends.
-    pub fn open_setup(&self) -> Option<OpenSetup> {
+    /// Opens the set-up where accounts are on and there is no user, and gives the secret of its link. It counts until there
+    /// is a user, or the program ends.
+    pub fn open_setup(&self) -> Option<Secret> {
         if !self.enabled || self.has_users() {
             return None;
         }
         let secret = Secret::new(new_secret(""));
         *self.setup_secret() = Some(secret.clone());
-        Some(OpenSetup { secret })
+        Some(secret)
     }
 
     /// Makes the first administrator, and logs in.

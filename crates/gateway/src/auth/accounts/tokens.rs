@@ -105,7 +105,12 @@ impl Accounts {
         self.revoke(actor, "token.remove", row.name, writes).await
     }
 
-    /// Makes a share link of a camera that who asks may see; gives what the link holds.
+    /// What a share link holds behind its `#`.
+    pub fn secret_of(&self, share: &ShareRow) -> String {
+        self.share_key.sign(share.share)
+    }
+
+    /// Makes a share link of a camera that who asks may see.
     ///
     /// # Errors
     /// [`AccountError::NoSuch`] for a camera that is not theirs, [`AccountError::Bad`], [`AccountError::Store`].
@@ -113,7 +118,7 @@ impl Accounts {
         &self,
         actor: Actor<'_>,
         new: NewShare,
-    ) -> Result<(ShareRow, String), AccountError> {
+    ) -> Result<ShareRow, AccountError> {
         let _editing = self.editing.lock().await;
         let user = self.own_user(actor)?;
         if !actor.principal.may_watch(new.camera) {
@@ -132,8 +137,7 @@ impl Accounts {
         let writes = vec![AccountWrite::Share(row.clone())];
         let subject = format!("camera {}", row.camera);
         self.grant(actor, "share.create", subject, writes).await?;
-        let token = self.share_key.sign(row.share);
-        Ok((row, token))
+        Ok(row)
     }
 
     /// The share links of one user, or all, oldest first.

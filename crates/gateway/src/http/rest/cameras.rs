@@ -6,14 +6,15 @@ use axum::Json;
 use axum::extract::State;
 use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::handlers::{QUESTIONS_AT_ONCE, current};
 use super::model::{CameraList, StreamRates, time};
 use crate::http::error::{ApiError, ErrorBody};
-use crate::http::extract::{CameraPath, QueryFields, RequiredJson};
+use crate::http::extract::{CameraPath, QueryFields, RequiredJson, given};
+use crate::http::identity::Asker;
 use crate::http::state::HttpState;
 use crate::logging::is_unprintable;
 use crate::supervisor::{CameraSnapshot, LabelChange};
@@ -111,15 +112,6 @@ pub(super) struct CameraChange {
     position: Option<Option<u32>>,
 }
 
-/// Tells `null` from what was left out.
-fn given<'de, D, T>(deserializer: D) -> std::result::Result<Option<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    T::deserialize(deserializer).map(Some)
-}
-
 /// Which events are wanted.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -187,12 +179,16 @@ pub(super) struct EventList {
 /// All cameras that were ever heard of, with what they stream now.
 #[utoipa::path(get, path = "/cameras", tag = "streams", operation_id = "cameras",
     responses((status = 200, body = CameraList)))]
-pub(super) async fn cameras(State(http): State<HttpState>) -> Json<CameraList> {
+pub(super) async fn cameras(
+    State(http): State<HttpState>,
+    Asker(asker): Asker,
+) -> Json<CameraList> {
     let http = &http;
     let entries = http
         .supervisor
         .cameras()
         .into_iter()
+        .filter(|camera| asker.may_watch(camera.camera))
         .map(|camera| entry(http, camera));
     let cameras: Vec<_> = stream::iter(entries)
         .buffered(QUESTIONS_AT_ONCE)
@@ -202,7 +198,7 @@ pub(super) async fn cameras(State(http): State<HttpState>) -> Json<CameraList> {
         count: cameras.len(),
         cameras,
         broker_connected: http.broker_connected(),
-        engine_error: http.engine.health().trouble,
+        engine_error: http.engine.health().trouble.filter(|_| !asker.is_guest()),
     })
 }
 

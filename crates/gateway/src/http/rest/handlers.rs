@@ -1,6 +1,7 @@
 //! One function a route: asks the supervisor, and puts its answer into the API's words.
 
 use apiary_core::lifecycle::Phase;
+use apiary_media::engine::EngineHealth;
 use apiary_wire::id::CameraId;
 use apiary_wire::units::Bitrate;
 use axum::Json;
@@ -10,12 +11,14 @@ use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 
 use super::model::{
-    Health, LivestreamHealth, StartRequest, StartedStream, StoppedStream, StreamDetail, StreamList,
-    StreamStatistics, StreamSummary, StreamWithViewers, ViewerEntry, ViewerList, ViewerStatistics,
-    time,
+    Health, HealthDetail, LivestreamHealth, StartRequest, StartedStream, StoppedStream,
+    StreamDetail, StreamList, StreamStatistics, StreamSummary, StreamWithViewers, ViewerEntry,
+    ViewerList, ViewerStatistics, time,
 };
+use crate::auth::Principal;
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::extract::{CameraPath, OptionalJson, Peer};
+use crate::http::identity::{Asker, MaybeKnown};
 use crate::http::state::HttpState;
 use crate::supervisor::{StartOptions, StreamSnapshot};
 
@@ -27,42 +30,52 @@ type Result<T> = std::result::Result<Json<T>, ApiError>;
 /// How the gateway does.
 #[utoipa::path(get, path = "/health", tag = "streams", operation_id = "health",
     responses((status = 200, body = Health)))]
-pub(crate) async fn health(State(http): State<HttpState>) -> Json<Health> {
-    Json(health_of(&http).await)
+pub(crate) async fn health(State(http): State<HttpState>, caller: MaybeKnown) -> Json<Health> {
+    Json(health_of(&http, &caller))
 }
 
 /// How the gateway does, for the dashboard's proxy.
 #[utoipa::path(get, path = "/health", tag = "streams", operation_id = "health",
     responses((status = 200, body = LivestreamHealth)))]
-pub(crate) async fn livestream_health(State(http): State<HttpState>) -> Json<LivestreamHealth> {
+pub(crate) async fn livestream_health(
+    State(http): State<HttpState>,
+    caller: MaybeKnown,
+) -> Json<LivestreamHealth> {
     Json(LivestreamHealth {
-        health: health_of(&http).await,
+        health: health_of(&http, &caller),
         enabled: true,
     })
 }
 
-async fn health_of(http: &HttpState) -> Health {
+fn health_of(http: &HttpState, MaybeKnown(caller): &MaybeKnown) -> Health {
     let broker_connected = http.broker_connected();
     let engine = http.engine.health();
+    let well = broker_connected && engine.trouble.is_none();
+    Health {
+        status: if well { "healthy" } else { "degraded" },
+        timestamp: time(Timestamp::now()),
+        kurento_connected: engine.trouble.is_none(),
+        detail: caller
+            .as_ref()
+            .filter(|caller| !caller.is_guest())
+            .map(|caller| health_detail(http, caller, engine)),
+    }
+}
+
+/// What strangers are not told.
+fn health_detail(http: &HttpState, caller: &Principal, engine: EngineHealth) -> HealthDetail {
     let running = http
         .supervisor
         .streams()
         .into_iter()
-        .filter(|stream| !stream.phase.is_over());
-    Health {
-        status: if broker_connected && engine.trouble.is_none() {
-            "healthy"
-        } else {
-            "degraded"
-        },
-        timestamp: time(Timestamp::now()),
-        kurento_connected: engine.trouble.is_none(),
+        .filter(|stream| !stream.phase.is_over() && caller.may_watch(stream.camera));
+    HealthDetail {
         engine: http.engine.kind(),
         engine_error: engine.trouble,
         media_servers: engine.servers.into_iter().map(Into::into).collect(),
-        broker_connected,
+        broker_connected: http.broker_connected(),
         active_streams: running.count(),
-        total_viewers: http.supervisor.viewers(None).len(),
+        total_viewers: viewers_for(http, caller).len(),
         uptime_seconds: http.started.elapsed().as_secs(),
         version: env!("CARGO_PKG_VERSION"),
     }
@@ -71,12 +84,15 @@ async fn health_of(http: &HttpState) -> Health {
 /// The streams that run.
 #[utoipa::path(get, path = "/streams", tag = "streams", operation_id = "streams",
     responses((status = 200, body = StreamList)))]
-pub(super) async fn streams(State(http): State<HttpState>) -> Json<StreamList> {
+pub(super) async fn streams(
+    State(http): State<HttpState>,
+    Asker(asker): Asker,
+) -> Json<StreamList> {
     let streams: Vec<_> = http
         .supervisor
         .streams()
         .iter()
-        .filter(|stream| !stream.phase.is_over())
+        .filter(|stream| !stream.phase.is_over() && asker.may_watch(stream.camera))
         .map(StreamSummary::from)
         .collect();
     Json(StreamList {
@@ -98,7 +114,7 @@ pub(super) async fn stream_of_camera(
     CameraPath(camera): CameraPath,
 ) -> Result<StreamWithViewers> {
     let stream = find(&http, camera)?;
-    let viewers: Vec<_> = viewers_of(&http, Some(camera));
+    let viewers = viewers_of(&http, camera);
     Ok(Json(StreamWithViewers {
         stream: StreamDetail::from(&stream),
         viewer_count: viewers.len(),
@@ -188,8 +204,11 @@ pub(super) async fn stream_stats(
 /// Everybody who watches.
 #[utoipa::path(get, path = "/viewers", tag = "streams", operation_id = "viewers",
     responses((status = 200, body = ViewerList)))]
-pub(super) async fn viewers(State(http): State<HttpState>) -> Json<ViewerList> {
-    let viewers = viewers_of(&http, None);
+pub(super) async fn viewers(
+    State(http): State<HttpState>,
+    Asker(asker): Asker,
+) -> Json<ViewerList> {
+    let viewers = viewers_for(&http, &asker);
     Json(ViewerList {
         count: viewers.len(),
         viewers,
@@ -207,17 +226,27 @@ pub(super) async fn camera_viewers(
     State(http): State<HttpState>,
     CameraPath(camera): CameraPath,
 ) -> Result<ViewerList> {
-    let viewers = viewers_of(&http, Some(camera));
+    let viewers = viewers_of(&http, camera);
     Ok(Json(ViewerList {
         count: viewers.len(),
         viewers,
     }))
 }
 
-fn viewers_of(http: &HttpState, camera: Option<CameraId>) -> Vec<ViewerEntry> {
+fn viewers_of(http: &HttpState, camera: CameraId) -> Vec<ViewerEntry> {
     http.supervisor
-        .viewers(camera)
+        .viewers(Some(camera))
         .iter()
+        .map(ViewerEntry::from)
+        .collect()
+}
+
+/// The viewers of all cameras that somebody may see.
+fn viewers_for(http: &HttpState, asker: &Principal) -> Vec<ViewerEntry> {
+    http.supervisor
+        .viewers(None)
+        .iter()
+        .filter(|viewer| asker.may_watch(viewer.camera))
         .map(ViewerEntry::from)
         .collect()
 }

@@ -11,22 +11,23 @@ pub(super) use handlers::{__path_health, __path_livestream_health, health, lives
 
 pub(super) use media_servers::{__path_drain, __path_undrain, drain, undrain};
 
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::state::HttpState;
+use super::policy::Access::{Inspect, Known, Operate, User};
+use super::policy::Routes;
 
 /// All but health, which differs between the two places where these routes are.
-pub(super) fn routes() -> OpenApiRouter<HttpState> {
-    OpenApiRouter::new()
-        .routes(routes!(cameras::cameras))
-        .routes(routes!(cameras::camera, cameras::change_camera))
-        .routes(routes!(cameras::camera_events))
-        .routes(routes!(handlers::streams))
-        .routes(routes!(handlers::stream_of_camera))
-        .routes(routes!(handlers::start))
-        .routes(routes!(handlers::stop))
-        .routes(routes!(handlers::stream_stats))
-        .routes(routes!(handlers::viewers))
-        .routes(routes!(handlers::camera_viewers))
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .add(Known, routes!(cameras::cameras))
+        .add(Inspect, routes!(cameras::camera))
+        .add(Operate, routes!(cameras::change_camera))
+        .add(Inspect, routes!(cameras::camera_events))
+        .add(Known, routes!(handlers::streams))
+        .add(Inspect, routes!(handlers::stream_of_camera))
+        .add(Operate, routes!(handlers::start))
+        .add(Operate, routes!(handlers::stop))
+        .add(Inspect, routes!(handlers::stream_stats))
+        .add(User, routes!(handlers::viewers))
+        .add(Inspect, routes!(handlers::camera_viewers))
 }

@@ -10,7 +10,7 @@ use super::cameras::CameraEntry;
 use crate::supervisor::{StreamSnapshot, ViewerSnapshot};
 
 /// UTC, ISO 8601 with microseconds and a trailing `Z`.
-pub(super) fn time(timestamp: Timestamp) -> String {
+pub(in crate::http) fn time(timestamp: Timestamp) -> String {
     format!("{timestamp:.6}")
 }
 
@@ -29,6 +29,14 @@ pub(crate) struct Health {
     pub(super) timestamp: String,
     /// Whether the media engine works; the name is from the time when that was always a Kurento server.
     pub(super) kurento_connected: bool,
+    /// More, for those who are known; left out for strangers where accounts are on.
+    #[serde(flatten)]
+    pub(super) detail: Option<HealthDetail>,
+}
+
+/// What of the gateway is told to those who are known.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct HealthDetail {
     /// Name of the media engine.
     pub(super) engine: &'static str,
     /// Why the media engine can take no streams; absent while it can.

@@ -15,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::error::{ApiError, ErrorBody};
 use super::extract::{Peer, user_agent};
+use super::identity::Asker;
 use super::state::{HttpState, MAX_SOCKETS};
 use crate::supervisor::ViewerOrigin;
 use session::Session;
@@ -32,6 +33,7 @@ const MAX_FRAME: usize = 4 * message::MAX_MESSAGE;
     ))]
 pub(super) async fn upgrade(
     State(http): State<HttpState>,
+    Asker(asker): Asker,
     Peer(ip): Peer,
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
@@ -54,7 +56,7 @@ pub(super) async fn upgrade(
         .max_message_size(MAX_FRAME)
         .max_frame_size(MAX_FRAME)
         .on_upgrade(move |socket| async move {
-            Session::open(http, origin, socket).run().await;
+            Session::open(http, asker.who, origin, socket).run().await;
             drop(permit);
         })
 }

@@ -20,6 +20,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 use super::allowance::Allowance;
 use super::message::{Candidate, ClientMessage, MessageError, ServerMessage};
 use super::outbox::{NotReading, Outbox};
+use crate::auth::Who;
 use crate::http::error::ApiError;
 use crate::http::state::HttpState;
 use crate::supervisor::{JoinedStream, SupervisorEvent, ViewerOffer, ViewerOrigin};
@@ -33,6 +34,8 @@ const OFFER_COST: u32 = 10;
 
 pub(super) struct Session {
     http: HttpState,
+    /// By whose right this socket watches; how far it goes is asked at each offer.
+    who: Who,
     origin: ViewerOrigin,
     page: SplitStream<WebSocket>,
     outbox: Outbox,
@@ -71,12 +74,13 @@ impl From<NotReading> for End {
 }
 
 impl Session {
-    pub(super) fn open(http: HttpState, origin: ViewerOrigin, socket: WebSocket) -> Self {
+    pub(super) fn open(http: HttpState, who: Who, origin: ViewerOrigin, socket: WebSocket) -> Self {
         let (sink, page) = socket.split();
         let now = Instant::now();
         Self {
             events: http.supervisor.events(),
             http,
+            who,
             origin,
             page,
             outbox: Outbox::new(sink),
@@ -203,6 +207,9 @@ impl Session {
     /// A further offer on the same socket replaces the viewer: that is how some pages reconnect.
     async fn join(&mut self, camera: CameraId, offer: String) -> Result<(), End> {
         self.leave().await;
+        if let Err(refusal) = self.may_watch(camera) {
+            return self.report(refusal);
+        }
         let offer = ViewerOffer {
             sdp: offer,
             candidates: CandidateDelivery::Trickled,
@@ -219,6 +226,7 @@ impl Session {
                     viewer: joined.viewer,
                 };
                 self.watching = Some(watching);
+                self.http.views.add(joined.viewer, camera, self.who.clone());
                 self.candidates = joined.candidates.take();
                 self.answer(joined)?;
                 // What happened before the answer is told by how things stand now.
@@ -226,6 +234,16 @@ impl Session {
                 self.read_anew(watching)
             }
             Err(error) => self.report(error.into()),
+        }
+    }
+
+    fn may_watch(&self, camera: CameraId) -> Result<(), ApiError> {
+        let asker = self.http.accounts.current(&self.who);
+        let asker = asker.ok_or_else(ApiError::unknown_caller)?;
+        if asker.may_watch(camera) {
+            Ok(())
+        } else {
+            Err(ApiError::no_camera())
         }
     }
 

@@ -18,6 +18,7 @@ use crate::http::extract::{
     BoundedBytes, CameraPath, PathParameters, Peer, accepts, media_type, unsupported_media_type,
     user_agent,
 };
+use crate::http::identity::Asker;
 use crate::http::state::HttpState;
 use crate::supervisor::{ViewerOffer, ViewerOrigin};
 
@@ -27,7 +28,7 @@ const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
 /// The parts of a session URL.
-pub(in crate::http) struct SessionPath {
+pub(super) struct SessionPath {
     camera: CameraId,
     token: String,
 }
@@ -59,9 +60,10 @@ impl<S: Send + Sync> FromRequestParts<S> for SessionPath {
         (status = 502, description = "a media server failed at it", body = ErrorBody),
         (status = 503, description = "no room for one more viewer or stream, or no media server to take it", body = ErrorBody),
     ))]
-pub(in crate::http) async fn create(
+pub(super) async fn create(
     State(http): State<HttpState>,
     CameraPath(camera): CameraPath,
+    Asker(asker): Asker,
     Peer(ip): Peer,
     headers: HeaderMap,
     BoundedBytes(body): BoundedBytes,
@@ -87,8 +89,10 @@ pub(in crate::http) async fn create(
     let joined = http.supervisor.join(camera, offer, origin).await?;
     let tag = new_tag();
     let tagged = Tagged::of_answer(&joined.answer);
+    http.views.add(joined.viewer, camera, asker.who.clone());
     let session = http.whep.add(WhepSession {
         camera,
+        owner: asker.who,
         viewer: joined.viewer,
         ice: Mutex::new(IceSession {
             tag: tag.clone(),
@@ -133,15 +137,16 @@ fn forget_if_gone(http: &HttpState, camera: CameraId, viewer: ViewerId) {
         (status = 422, description = "a restart without credentials, or one with an engine that cannot restart ICE", body = ErrorBody),
         (status = 428, description = "the If-Match header is missing", body = ErrorBody),
     ))]
-pub(in crate::http) async fn change(
+pub(super) async fn change(
     State(http): State<HttpState>,
+    Asker(asker): Asker,
     path: SessionPath,
     headers: HeaderMap,
     BoundedBytes(body): BoundedBytes,
 ) -> Result<Response, ApiError> {
     let session = http
         .whep
-        .find(path.camera, &path.token)
+        .find(path.camera, &path.token, &asker)
         .ok_or_else(no_session)?;
     require_type(&headers, FRAGMENT)?;
     let mut ice = session.ice.lock().await;
@@ -228,13 +233,14 @@ async fn add_candidates(
         (status = 400, description = "no camera id", body = ErrorBody),
         (status = 404, description = "no such session", body = ErrorBody),
     ))]
-pub(in crate::http) async fn remove(
+pub(super) async fn remove(
     State(http): State<HttpState>,
+    Asker(asker): Asker,
     path: SessionPath,
 ) -> Result<StatusCode, ApiError> {
     let session = http
         .whep
-        .remove(path.camera, &path.token)
+        .remove(path.camera, &path.token, &asker)
         .ok_or_else(no_session)?;
     http.supervisor.leave(session.viewer).await;
     Ok(StatusCode::OK)
@@ -247,7 +253,7 @@ pub(in crate::http) async fn remove(
         (status = 204, description = "here is a WHEP endpoint"),
         (status = 400, description = "no camera id", body = ErrorBody),
     ))]
-pub(in crate::http) async fn endpoint(CameraPath(_camera): CameraPath) -> StatusCode {
+pub(super) async fn endpoint(CameraPath(_camera): CameraPath) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
@@ -262,12 +268,13 @@ pub(in crate::http) async fn endpoint(CameraPath(_camera): CameraPath) -> Status
         (status = 400, description = "no camera id", body = ErrorBody),
         (status = 404, description = "no such session", body = ErrorBody),
     ))]
-pub(in crate::http) async fn resource(
+pub(super) async fn resource(
     State(http): State<HttpState>,
+    Asker(asker): Asker,
     path: SessionPath,
 ) -> Result<StatusCode, ApiError> {
     http.whep
-        .find(path.camera, &path.token)
+        .find(path.camera, &path.token, &asker)
         .map(|_| StatusCode::NO_CONTENT)
         .ok_or_else(no_session)
 }
@@ -276,7 +283,7 @@ pub(in crate::http) async fn resource(
 #[utoipa::path(options, path = "/whep/{camera_id}", tag = "whep", operation_id = "whep_endpoint_options",
     params(("camera_id" = String, Path, description = "32 hexadecimal digits in either case")),
     responses((status = 204, description = "Allow and Accept-Post say it")))]
-pub(in crate::http) async fn endpoint_options() -> Response {
+pub(super) async fn endpoint_options() -> Response {
     let headers = [
         (ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS, POST")),
         (ACCEPT_POST, HeaderValue::from_static(SDP)),
@@ -291,7 +298,7 @@ pub(in crate::http) async fn endpoint_options() -> Response {
         ("session" = String, Path, description = "from the Location header"),
     ),
     responses((status = 204, description = "Allow and Accept-Patch say it")))]
-pub(in crate::http) async fn resource_options() -> Response {
+pub(super) async fn resource_options() -> Response {
     let headers = [
         (
             ALLOW,

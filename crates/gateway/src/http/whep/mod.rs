@@ -6,9 +6,20 @@ mod fragment;
 mod handlers;
 mod sessions;
 
-pub(super) use handlers::{
-    __path_change, __path_create, __path_endpoint, __path_endpoint_options, __path_remove,
-    __path_resource, __path_resource_options, change, create, endpoint, endpoint_options, remove,
-    resource, resource_options,
-};
 pub(super) use sessions::{WhepSessions, forget_gone_viewers};
+
+use utoipa_axum::routes;
+
+use super::policy::Access::{Public, Watch};
+use super::policy::Routes;
+
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .add(Watch, routes!(handlers::create, handlers::endpoint))
+        .add(Public, routes!(handlers::endpoint_options))
+        .add(
+            Watch,
+            routes!(handlers::change, handlers::remove, handlers::resource),
+        )
+        .add(Public, routes!(handlers::resource_options))
+}

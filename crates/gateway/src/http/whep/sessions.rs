@@ -10,6 +10,7 @@ use rand::RngCore as _;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::fragment::{Credentials, Tagged};
+use crate::auth::{Principal, Who};
 use crate::http::state::HttpState;
 use crate::supervisor::SupervisorEvent;
 
@@ -22,6 +23,8 @@ const TAG_OCTETS: usize = 8;
 #[derive(Debug)]
 pub(in crate::http) struct WhepSession {
     pub(super) camera: CameraId,
+    /// Who made it; nobody else may change it.
+    pub(super) owner: Who,
     pub(super) viewer: ViewerId,
     /// Locked over a whole PATCH: overlapping ones act one after the other.
     pub(super) ice: tokio::sync::Mutex<IceSession>,
@@ -50,17 +53,27 @@ impl WhepSessions {
         token
     }
 
-    /// The session of this URL. One of another camera is as good as none.
-    pub(super) fn find(&self, camera: CameraId, token: &str) -> Option<Arc<WhepSession>> {
+    /// The session of this URL. One of another camera or of somebody else is as good as none.
+    pub(super) fn find(
+        &self,
+        camera: CameraId,
+        token: &str,
+        asker: &Principal,
+    ) -> Option<Arc<WhepSession>> {
         let table = self.table();
         table
             .get(token)
-            .filter(|session| session.camera == camera)
+            .filter(|session| session.camera == camera && asker.owns(&session.owner))
             .cloned()
     }
 
-    pub(super) fn remove(&self, camera: CameraId, token: &str) -> Option<Arc<WhepSession>> {
-        self.find(camera, token)?;
+    pub(super) fn remove(
+        &self,
+        camera: CameraId,
+        token: &str,
+        asker: &Principal,
+    ) -> Option<Arc<WhepSession>> {
+        self.find(camera, token, asker)?;
         self.table().remove(token)
     }
 
@@ -126,6 +139,7 @@ mod tests {
     fn session(camera: &str) -> WhepSession {
         WhepSession {
             camera: camera.parse().unwrap(),
+            owner: Who::Anybody,
             viewer: ViewerId(Uuid::new_v4()),
             ice: tokio::sync::Mutex::new(IceSession {
                 tag: new_tag(),
@@ -139,7 +153,7 @@ mod tests {
     const TWO: &str = "00000000000000000000000000000002";
 
     #[test]
-    fn h27_sessions_are_found_by_camera_and_token_only() {
+    fn h27_sessions_are_found_by_camera_token_and_owner_only() {
         let sessions = WhepSessions::default();
         let first = session(ONE);
         let viewer = first.viewer;
@@ -148,17 +162,25 @@ mod tests {
         assert_eq!(token.len(), 2 * TOKEN_OCTETS);
         assert_ne!(token, other);
         let (one, two) = (ONE.parse().unwrap(), TWO.parse().unwrap());
-        assert_eq!(
-            sessions.find(one, &token).map(|found| found.viewer),
-            Some(viewer)
-        );
-        assert!(sessions.find(two, &token).is_none());
-        assert!(sessions.find(one, &viewer.to_string()).is_none());
-        assert!(sessions.find(one, "").is_none());
-        assert!(sessions.remove(two, &token).is_none());
-        assert!(sessions.remove(one, &token).is_some());
-        assert!(sessions.find(one, &token).is_none());
-        assert!(sessions.find(two, &other).is_some());
+        let owner = Principal::anybody();
+        let found = |camera, token: &str| {
+            let found = sessions.find(camera, token, &owner);
+            found.map(|session| session.viewer)
+        };
+        assert_eq!(found(one, &token), Some(viewer));
+        assert_eq!(found(two, &token), None);
+        assert_eq!(found(one, &viewer.to_string()), None);
+        assert_eq!(found(one, ""), None);
+        let stranger = Principal {
+            who: Who::Share(apiary_store::ShareId::random()),
+            ..Principal::anybody()
+        };
+        assert!(sessions.find(one, &token, &stranger).is_none());
+        assert!(sessions.remove(one, &token, &stranger).is_none());
+        assert!(sessions.remove(two, &token, &owner).is_none());
+        assert!(sessions.remove(one, &token, &owner).is_some());
+        assert_eq!(found(one, &token), None);
+        assert!(found(two, &other).is_some());
     }
 
     #[test]
