@@ -9,6 +9,14 @@
 mod process_support;
 mod program_support;
 
+#[path = "../../store/tests/postgres_support/mod.rs"]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "shared with tests that need more of it"
+)]
+mod postgres_support;
+
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,9 +24,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use apiary_sim::{Broker, Simulator, SimulatorConfig};
-use apiary_store::{CameraRow, SessionStatus, SqliteStore, Store as _, Write};
+use apiary_store::{
+    CameraRow, PostgresStore, PostgresTarget, SessionStatus, SqliteStore, Store, Write,
+};
 use apiary_wire::id::CameraId;
 use jiff::Timestamp;
+use postgres_support::Cluster;
 use process_support::{Log, Running, serve};
 use program_support::viewer::{Noticed, Viewer};
 use program_support::{cheap, until, within};
@@ -61,10 +72,12 @@ struct House {
 }
 
 impl House {
-    async fn start(udp: u16) -> Self {
+    /// On a server where a URL names one, and in a file otherwise.
+    async fn start(udp: u16, url: Option<&str>) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut program =
-            Running::start(&mut with_file_limits(&serve(dir.path(), udp), dir.path()));
+        let mut command = serve(dir.path(), udp);
+        command.envs(url.map(|url| ("APIARY_DATABASE_URL", url)));
+        let mut program = Running::start(&mut with_file_limits(&command, dir.path()));
         let mut log = Log::of(&mut program);
         let ready = log.until("ready");
         let broker: std::net::SocketAddr = address(&ready, "broker").parse().unwrap();
@@ -90,17 +103,26 @@ impl House {
         self.simulator.cameras()[index].id()
     }
 
-    async fn get(&self, path: &str) -> Value {
+    async fn get(&self, path: &str) -> reqwest::Response {
         let url = format!("{}{path}", self.http);
-        let answer = self.client.get(url).send().await.unwrap();
-        answer.json().await.unwrap()
+        self.client.get(url).send().await.unwrap()
+    }
+
+    /// A figure of the program's.
+    async fn figure(&self, name: &str) -> f64 {
+        let text = self.get("/metrics").await.text().await.unwrap();
+        let line = text
+            .lines()
+            .find(|line| line.starts_with(&format!("{name} ")));
+        let line = line.unwrap_or_else(|| panic!("{name} is missing in {text}"));
+        line.rsplit(' ').next().unwrap().parse().unwrap()
     }
 
     /// Asks until it is as wanted.
     async fn until(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         within(path, async {
             loop {
-                let answer = self.get(path).await;
+                let answer = self.get(path).await.json().await.unwrap();
                 if wanted(&answer) {
                     return answer;
                 }
@@ -154,7 +176,7 @@ impl House {
         mut self,
         cause: &str,
         spoil: impl AsyncFnOnce(&Self) -> M,
-    ) {
+    ) -> TempDir {
         let first = self.watch(self.camera(0)).await;
         assert_eq!(self.rename(self.camera(0), "Porch").await.0, StatusCode::OK);
         let mend = spoil(&self).await;
@@ -171,6 +193,7 @@ impl House {
         let second = self.watch(self.camera(1)).await;
         first.goes_on().await;
         self.until_database("down").await;
+        assert!(self.figure("apiary_database_queue").await > 0.0);
 
         mend().await;
         self.until_database("up").await;
@@ -179,27 +202,39 @@ impl House {
         assert_eq!(status, StatusCode::OK, "{text}");
         first.goes_on().await;
         second.goes_on().await;
+        for lost in ["dropped", "refused"] {
+            let lost = format!("apiary_database_rows_{lost}_total");
+            assert!(self.figure(&lost).await < 1.0, "{lost}");
+        }
         self.program.signal("TERM");
         assert_eq!(self.program.end().code(), Some(0));
         self.simulator.shutdown().await;
-
-        let store = SqliteStore::open(&database(self.dir.path())).await.unwrap();
-        let cameras = store.cameras().await.unwrap();
-        let mut names: Vec<_> = cameras
-            .into_iter()
-            .filter_map(|row| row.label.name)
-            .collect();
-        names.sort();
-        assert_eq!(names, ["Barn", "Garden"]);
-        let sessions = store.stream_sessions(None, 9).await.unwrap();
-        assert_eq!(sessions.len(), 2);
-        for session in sessions {
-            assert_eq!(session.status, SessionStatus::Stopped);
-            let viewers = store.viewer_sessions(&session.session_id).await.unwrap();
-            assert_eq!(viewers.len(), 1);
-            assert!(viewers[0].disconnected_at.is_some());
-        }
+        self.dir
     }
+}
+
+/// What [`House::lives_through`] leaves behind.
+async fn holds_all(store: &impl Store) {
+    let cameras = store.cameras().await.unwrap();
+    let mut names: Vec<_> = cameras
+        .into_iter()
+        .filter_map(|row| row.label.name)
+        .collect();
+    names.sort();
+    assert_eq!(names, ["Barn", "Garden"]);
+    let sessions = store.stream_sessions(None, 9).await.unwrap();
+    assert_eq!(sessions.len(), 2);
+    for session in sessions {
+        assert_eq!(session.status, SessionStatus::Stopped);
+        let viewers = store.viewer_sessions(&session.session_id).await.unwrap();
+        assert_eq!(viewers.len(), 1);
+        assert!(viewers[0].disconnected_at.is_some());
+    }
+}
+
+async fn file_holds_all(dir: &TempDir) {
+    let store = SqliteStore::open(&database(dir.path())).await.unwrap();
+    holds_all(&store).await;
 }
 
 struct Watching {
@@ -226,14 +261,29 @@ impl Drop for Watching {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f09_while_the_database_is_locked_streams_go_on_and_history_waits() {
-    let house = House::start(31_700).await;
+    let house = House::start(31_700, None).await;
     let lock = async |house: &House| {
         let mut other = raw(house.dir.path()).await;
         let begin = sqlx::raw_sql("BEGIN EXCLUSIVE");
         begin.execute(&mut other).await.unwrap();
         async move || other.close().await.unwrap()
     };
-    house.lives_through("locked", lock).await;
+    file_holds_all(&house.lives_through("locked", lock).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f09_while_the_database_server_is_away_streams_go_on_and_history_waits() {
+    let cluster = Cluster::start();
+    let database = cluster.database_here().await;
+    let house = House::start(31_820, Some(&database.url())).await;
+    let cluster = &cluster;
+    let kill = async |_: &House| {
+        cluster.kill();
+        async move || cluster.bring_up()
+    };
+    house.lives_through("database", kill).await;
+    let target = PostgresTarget::parse(&database.url()).unwrap();
+    holds_all(&PostgresStore::open(&target, 1).await.unwrap()).await;
 }
 
 /// The command, with writes beyond a limit on the size of files refused to it instead of ending it.
@@ -265,13 +315,13 @@ fn limit_files(program: u32, bytes: &str) {
 /// A full disk cannot be had without one of one's own; a limit on the size of files does the same to each write.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f05_while_the_disk_is_full_streams_go_on_and_history_waits() {
-    let house = House::start(31_740).await;
+    let house = House::start(31_740, None).await;
     let program = house.program.0.id();
     let fill = async |_: &House| {
         limit_files(program, "4096");
         async move || limit_files(program, "unlimited")
     };
-    house.lives_through("disk", fill).await;
+    file_holds_all(&house.lives_through("disk", fill).await).await;
 }
 
 /// How often the program is killed.

@@ -205,7 +205,11 @@ impl StoreError {
         let mut text = self.to_string();
         let mut cause = std::error::Error::source(self);
         while let Some(error) = cause {
-            text = format!("{text}: {error}");
+            let next = error.to_string();
+            // Some repeat their cause in their own text.
+            if !text.contains(&next) {
+                text = format!("{text}: {next}");
+            }
             cause = error.source();
         }
         text
