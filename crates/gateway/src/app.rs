@@ -11,18 +11,20 @@ use std::time::Duration;
 
 use apiary_store::{AccountStore, PostgresStore, SqliteStore, Store, StoreError, StoreWriter};
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Accounts;
+use crate::cli::with_causes;
 use crate::config::{Config, MqttConfig};
 use crate::engine::{self, EngineStartError, StartedEngine};
 use crate::http::{Bounds, HttpListeners, HttpParts, HttpServer};
+use crate::logging::LogLevel;
 use crate::metrics::MetricsListener;
 use crate::mqtt::tls::TlsFileError;
 use crate::mqtt::{Mqtt, MqttStartError};
-use crate::operation::{Operation, ServiceManager};
+use crate::operation::{Operation, Reloaded, Reloads, ServiceManager};
 use crate::secret::Secret;
 use crate::supervisor::{CameraCommands, Supervisor, SupervisorParts};
 use crate::tls::{Tls, TlsStartError};
@@ -58,20 +60,22 @@ pub struct Ready {
 pub struct Controls {
     /// Ends it.
     pub shutdown: CancellationToken,
-    /// Configurations to take over as far as that can be done while it runs.
-    pub reloads: mpsc::Receiver<Config>,
+    /// Has it take over settings as far as that can be done while it runs.
+    pub reloads: Reloads,
     /// Told how the program does.
     pub service_manager: ServiceManager,
+    /// The level of the log, as it is set up.
+    pub log_level: LogLevel,
 }
 
 impl Controls {
-    /// Without reloads, and started by no service manager.
+    /// With settings that stay as they are, and started by no service manager.
     pub fn new(shutdown: CancellationToken) -> Self {
-        let (_, reloads) = mpsc::channel(1);
         Self {
             shutdown,
-            reloads,
+            reloads: Reloads::none(),
             service_manager: ServiceManager::default(),
+            log_level: LogLevel::default(),
         }
     }
 }
@@ -139,6 +143,7 @@ pub async fn run(
         shutdown: controls.shutdown,
         reloads: controls.reloads,
         service_manager: controls.service_manager,
+        log_level: controls.log_level,
         tls,
         webhooks,
     };
@@ -176,8 +181,9 @@ struct App {
     store: Arc<dyn Store>,
     accounts: Arc<dyn AccountStore>,
     shutdown: CancellationToken,
-    reloads: mpsc::Receiver<Config>,
+    reloads: Reloads,
     service_manager: ServiceManager,
+    log_level: LogLevel,
     tls: Option<Tls>,
     webhooks: Webhooks,
 }
@@ -230,6 +236,7 @@ impl App {
             Ok((supervisor, accounts)) => {
                 let media = Arc::clone(&engine.engine);
                 let webhooks = self.webhooks.clone();
+                let reloader = self.reloads.reloader();
                 let parts = HttpParts {
                     operation: Operation::new(
                         supervisor.clone(),
@@ -237,6 +244,7 @@ impl App {
                         commands,
                         writer,
                         webhooks,
+                        reloader,
                     ),
                     supervisor,
                     engine,
@@ -288,7 +296,12 @@ impl App {
             setup: parts.accounts.open_setup(),
             ..listeners.addresses(mqtt, parts.https.is_some())
         };
-        let (supervisor, engine) = (parts.supervisor.clone(), parts.engine.clone());
+        let supervisor = parts.supervisor.clone();
+        let running = Running {
+            mqtt,
+            engine: parts.engine.clone(),
+            supervisor: supervisor.clone(),
+        };
         let operation = parts.operation.clone();
         let webhooks = self.webhooks.tell_of(&supervisor).await;
         let metrics = listeners
@@ -299,7 +312,7 @@ impl App {
         let signs = self.service_manager.clone();
         let signs = tokio::spawn(signs.give_signs_of_life(operation.liveness.clone()));
         tokio::select! {
-            () = self.serve(&engine, mqtt, addresses, ready) => {}
+            () = self.serve(&running, addresses, ready) => {}
             () = operation.watch() => {} // has no end
         }
         signs.abort();
@@ -314,8 +327,7 @@ impl App {
 
     async fn serve(
         &mut self,
-        engine: &StartedEngine,
-        mqtt: &Mqtt,
+        running: &Running<'_>,
         addresses: Ready,
         ready: oneshot::Sender<Ready>,
     ) {
@@ -334,20 +346,42 @@ impl App {
         loop {
             tokio::select! {
                 () = self.shutdown.cancelled() => break,
-                Some(config) = self.reloads.recv() => {
-                    self.service_manager.reloading();
-                    engine.reload(&config);
-                    mqtt.reload(&config.mqtt);
-                    if let Some(tls) = &self.tls {
-                        drop(tls.reload());
-                    }
-                    self.service_manager.ready();
+                Some(request) = self.reloads.next() => {
+                    let reloaded = self.take_over(&request.config, running);
+                    // Who asked may not be interested any more.
+                    let _ = request.done.send(reloaded);
                 }
             }
         }
         self.service_manager.stopping();
         tracing::info!("shutting down");
     }
+
+    /// Passes to the parts what can be changed while they run.
+    fn take_over(&mut self, new: &Config, running: &Running<'_>) -> Reloaded {
+        let mut config = Config::clone(&self.config);
+        let changes = config.take_over(new);
+        self.config = Arc::new(config);
+        self.log_level.set(self.config.log.level);
+        running.supervisor.reload(Arc::clone(&self.config));
+        running.engine.reload(&self.config);
+        let broker = running.mqtt.reload(&self.config.mqtt);
+        if let Some(tls) = &self.tls {
+            drop(tls.reload());
+        }
+        let failed = broker.err().map(|error| with_causes(&error));
+        Reloaded {
+            changes,
+            failed: failed.into_iter().collect(),
+        }
+    }
+}
+
+/// The parts that settings are passed on to.
+struct Running<'a> {
+    mqtt: &'a Mqtt,
+    engine: StartedEngine,
+    supervisor: Supervisor,
 }
 
 async fn in_time(what: &'static str, ending: impl Future<Output = ()>) {

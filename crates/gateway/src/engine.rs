@@ -106,19 +106,8 @@ fn server_specs(kurento: &KurentoConfig) -> Vec<ServerSpec> {
 impl StartedEngine {
     /// Takes over what can be changed while it runs: the pool of media servers, and which of them are drained.
     pub fn reload(&self, config: &Config) {
-        match &self.kurento {
-            Some(_) if config.media.engine != Engine::Kurento => tracing::warn!(
-                "media.engine is another now; that needs a restart, so nothing is changed"
-            ),
-            Some(kurento) => {
-                kurento.reconfigure(server_specs(&config.kurento));
-                tracing::info!(
-                    "kurento.servers, kurento.drain and kurento.advertised were read again; other settings need a restart"
-                );
-            }
-            None => tracing::info!(
-                "of the media engine nothing can be read again; restart the program to change its settings"
-            ),
+        if let Some(kurento) = &self.kurento {
+            kurento.reconfigure(server_specs(&config.kurento));
         }
     }
 }

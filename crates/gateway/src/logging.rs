@@ -1,4 +1,4 @@
-//! The log: set up once, from the configuration.
+//! The log: set up once, from the configuration; its level can be changed later.
 //!
 //! One event is one record, whatever the names in it hold: control characters are escaped on the way out, so that no
 //! camera, viewer or file name can forge a line or steer a terminal. What is logged belongs to where it happens.
@@ -6,10 +6,13 @@
 use std::borrow::Cow;
 use std::io::{self, Write};
 
+use tracing::Level;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::Registry;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::reload;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 use crate::config::{LogConfig, LogFormat};
@@ -33,7 +36,7 @@ const SILENT: [&str; 2] = ["mqtt5", "mqtt5_protocol"];
 ///
 /// # Errors
 /// When it was set up already.
-pub fn init(config: &LogConfig) -> Result<(), TryInitError> {
+pub fn init(config: &LogConfig) -> Result<LogLevel, TryInitError> {
     init_without(config, &[])
 }
 
@@ -41,23 +44,8 @@ pub fn init(config: &LogConfig) -> Result<(), TryInitError> {
 ///
 /// # Errors
 /// When it was set up already.
-pub fn init_without(config: &LogConfig, silent: &[&str]) -> Result<(), TryInitError> {
-    let level = LevelFilter::from_level(config.level);
-    let quiet = if level == LevelFilter::TRACE {
-        level
-    } else {
-        level.min(LevelFilter::WARN)
-    };
-    let silent_level = if level == LevelFilter::TRACE {
-        level
-    } else {
-        level.min(LevelFilter::ERROR)
-    };
-    let filter = Targets::new()
-        .with_default(level)
-        .with_targets(QUIET.map(|target| (target, quiet)))
-        .with_targets(SILENT.map(|target| (target, silent_level)))
-        .with_targets(silent.iter().map(|target| (*target, LevelFilter::ERROR)));
+pub fn init_without(config: &LogConfig, silent: &[&'static str]) -> Result<LogLevel, TryInitError> {
+    let (filter, handle) = reload::Layer::new(filter(config.level, silent));
     let registry = tracing_subscriber::registry().with(filter);
     match config.format {
         LogFormat::Human => {
@@ -65,14 +53,51 @@ pub fn init_without(config: &LogConfig, silent: &[&str]) -> Result<(), TryInitEr
                 .with_ansi(false)
                 .with_target(false)
                 .with_writer(Stderr);
-            registry.with(layer).try_init()
+            registry.with(layer).try_init()?;
         }
         LogFormat::Json => {
             let layer = tracing_subscriber::fmt::layer()
                 .json()
                 .flatten_event(true)
                 .with_writer(Stderr);
-            registry.with(layer).try_init()
+            registry.with(layer).try_init()?;
+        }
+    }
+    Ok(LogLevel {
+        filter: Some(handle),
+        silent: silent.to_vec(),
+    })
+}
+
+fn filter(level: Level, silent: &[&'static str]) -> Targets {
+    let level = LevelFilter::from_level(level);
+    // Whoever asks for everything gets it.
+    let at_most = |most: LevelFilter| match level {
+        LevelFilter::TRACE => level,
+        _ => level.min(most),
+    };
+    Targets::new()
+        .with_default(level)
+        .with_targets(QUIET.map(|target| (target, at_most(LevelFilter::WARN))))
+        .with_targets(SILENT.map(|target| (target, at_most(LevelFilter::ERROR))))
+        .with_targets(silent.iter().map(|target| (*target, LevelFilter::ERROR)))
+}
+
+/// Changes the level of the log that was set up. The default changes nothing.
+#[derive(Clone, Debug, Default)]
+pub struct LogLevel {
+    filter: Option<reload::Handle<Targets, Registry>>,
+    silent: Vec<&'static str>,
+}
+
+impl LogLevel {
+    /// Logs from now on what is at least so severe.
+    pub fn set(&self, level: Level) {
+        let Some(handle) = &self.filter else {
+            return;
+        };
+        if let Err(error) = handle.reload(filter(level, &self.silent)) {
+            tracing::error!(%error, "the level of the log cannot be changed");
         }
     }
 }

@@ -48,6 +48,7 @@ const SURFACE: &[(&str, &str)] = &[
     ("/api/users", "GET,POST"),
     ("/api/users/{user_id}", "DELETE,PATCH"),
     ("/api/webhooks/test", "POST"),
+    ("/api/reload", "POST"),
     ("/assets/{file}", "GET"),
     ("/cameras", "GET"),
     ("/cameras/{camera_id}", "GET,PATCH"),

@@ -87,7 +87,7 @@ impl Scene {
 
     fn revoke(&mut self, names: &[&str]) {
         self.config.access.revoked = names.iter().map(|name| (*name).to_owned()).collect();
-        self.broker.reload(&self.config);
+        self.broker.reload(&self.config).unwrap();
     }
 
     async fn end(self) {
@@ -442,7 +442,7 @@ async fn an_extra_client_is_held_to_its_filters_until_it_is_taken_out() {
     );
 
     scene.config.access.extra_clients.clear();
-    scene.broker.reload(&scene.config);
+    scene.broker.reload(&scene.config).unwrap();
     soon("the end of its connection", watcher.ended()).await;
     assert_eq!(
         refused(Raw::connect(scene.address(), "watcher").await),

@@ -20,6 +20,7 @@ use apiary::config::Environment;
 use apiary::config::keys::KEYS;
 use apiary::mqtt::BrokerState;
 use apiary::operation::{HUNG_AFTER, Liveness, Pulse, ServiceManager};
+use apiary_wire::units::Bitrate;
 use http_support::engine::FakeEngine;
 use http_support::{CAMERA, Gateway, OFFER};
 use jiff::Timestamp;
@@ -27,7 +28,7 @@ use operation_support::{Figures, monitoring, promql, promtool};
 use program_support::viewer::{Noticed, Viewer};
 use program_support::{Plan, Program, within};
 use reqwest::StatusCode;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 async fn ready(gateway: &Gateway) -> (StatusCode, Value) {
     let response = gateway
@@ -260,6 +261,22 @@ async fn figures_tell_of_packets_and_outlive_streams() {
         .await
         .unwrap();
     assert_eq!(elsewhere.status(), StatusCode::NOT_FOUND);
+    within("the end", program.stop()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_start_by_the_settings_as_they_were_read_last() {
+    let (program, _) = program().await;
+    let camera = program.first();
+    let wish = json!({"min_bandwidth": 6000});
+    let (status, refusal) = program.start_stream(&camera, &wish).await;
+    assert_eq!(status, 400, "{refusal}");
+    let more = Bitrate::from_kbps(8000);
+    program
+        .reload(|config| config.media.max_bitrate = more)
+        .await;
+    let (status, stream) = program.start_stream(&camera, &wish).await;
+    assert_eq!(status, 201, "{stream}");
     within("the end", program.stop()).await;
 }
 

@@ -1,4 +1,4 @@
-//! The program as systemd runs it: what it tells, and the unit.
+//! The program as systemd runs it: what it tells, the unit, and settings that are read again.
 
 #![allow(
     clippy::unwrap_used,
@@ -11,15 +11,17 @@ mod sources;
 
 mod process_support;
 
-use std::io::ErrorKind;
-use std::net::Ipv4Addr;
+use std::collections::BTreeSet;
+use std::io::{ErrorKind, Write as _};
+use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
 use apiary::config::Config;
-use process_support::{Log, PATIENCE, Running, ask, http_address, serve};
+use process_support::{Log, PATIENCE, Running, apiary, ask, http_address, serve};
+use serde_json::{Value, json};
 use sources::{environment, root};
 
 /// The worst grade (of 0 to 10) that `systemd-analyze security` may give the unit, in tenths.
@@ -172,4 +174,92 @@ fn systemd_takes_the_unit_and_finds_it_hardened() {
     assert!(!verified.contains("apiary.service:"), "{verified}");
     let threshold = format!("--threshold={WORST_EXPOSURE}");
     complaints(&["security", "--offline=true", "--no-pager", &threshold]);
+}
+
+/// What a reload over the API is answered with.
+fn reload(http: &str) -> (u16, Value) {
+    ask(http, "POST", "/api/reload")
+}
+
+#[test]
+fn settings_are_read_again_over_the_api() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |settings: &str| std::fs::write(dir.path().join("apiary.toml"), settings).unwrap();
+    write("[log]\nlevel = 'info'\n");
+    let mut running = Running::start(&mut serve_on_free_ports(dir.path()));
+    let mut log = Log::of(&mut running);
+    let ready = log.until("ready");
+    let http = http_address(&ready);
+    for field in ["timestamp", "level", "target", "message"] {
+        assert!(ready[field].is_string(), "{field} is missing in {ready}");
+    }
+    let nothing = json!({"applied": [], "needs_restart": [], "failed": []});
+    assert_eq!(reload(&http), (200, nothing));
+    let changed = "[stream]\nidle_timeout_s = 7\n[http]\nmax_connections = 100\n";
+    write(&format!("[log]\nlevel = 'debug'\n{changed}"));
+    let answer = json!({
+        "applied": ["log.level", "stream.idle_timeout_s"],
+        "needs_restart": ["http.max_connections"],
+        "failed": [],
+    });
+    assert_eq!(reload(&http), (200, answer));
+    // Nobody is told of that but those who look into it.
+    let mut stranger = TcpStream::connect(&http).unwrap();
+    stranger.write_all(b"\0\r\n\r\n").unwrap();
+    assert_eq!(
+        log.until("an HTTP connection ended early")["level"],
+        "DEBUG"
+    );
+
+    write(&format!("[log]\nlevel = 'loud'\n{changed}"));
+    let (status, refusal) = reload(&http);
+    assert_eq!(status, 422);
+    let error = refusal["error"].as_str().unwrap();
+    assert!(
+        error.contains("nothing is changed") && error.contains("line 2: log.level"),
+        "{error}"
+    );
+    assert_eq!(
+        log.until("the configuration was read again and is wrong")["level"],
+        "ERROR"
+    );
+
+    write(&format!("[log]\nlevel = 'error'\n{changed}"));
+    let (_, answer) = reload(&http);
+    assert_eq!(answer["applied"], json!(["log.level"]));
+    assert_eq!(answer["needs_restart"], json!(["http.max_connections"]));
+    running.signal("TERM");
+    assert_eq!(running.end().code(), Some(0));
+    assert_eq!(log.rest(), Vec::<Value>::new(), "nothing went wrong");
+}
+
+#[test]
+fn certificates_that_cannot_be_used_are_named_and_the_old_ones_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let init = ["certs", "init", "--dir", "certs", "--ip", "127.0.0.1"];
+    assert!(apiary(dir.path(), &init).status().unwrap().success());
+    let settings = "[mqtt]\nlisten_tls = '127.0.0.1:0'\nca = 'certs/ca.crt'\ncert = 'certs/broker.crt'\nkey = 'certs/broker.key'\n";
+    std::fs::write(dir.path().join("apiary.toml"), settings).unwrap();
+    let mut running = Running::start(&mut serve_on_free_ports(dir.path()));
+    let mut log = Log::of(&mut running);
+    let http = http_address(&log.until("ready"));
+    let (_, answer) = reload(&http);
+    assert_eq!(answer["failed"], json!([]));
+    std::fs::write(dir.path().join("certs/broker.crt"), "nothing").unwrap();
+    let (status, answer) = reload(&http);
+    assert_eq!(status, 200);
+    let failed = answer["failed"][0].as_str().unwrap();
+    assert!(failed.contains("mqtt.cert"), "{failed}");
+    running.signal("TERM");
+    assert_eq!(running.end().code(), Some(0));
+}
+
+#[test]
+fn what_a_reload_takes_over_is_documented() {
+    let text = std::fs::read_to_string(root().join("docs/operation.md")).unwrap();
+    let (_, section) = text.split_once("| what counts at once | keys |").unwrap();
+    let (table, _) = section.split_once("\n\n").unwrap();
+    let documented: BTreeSet<&str> = table.split('`').skip(1).step_by(2).collect();
+    let live: BTreeSet<&str> = apiary::config::live::keys().collect();
+    assert_eq!(documented, live);
 }

@@ -1,20 +1,20 @@
 //! `apiary serve`
 
+use std::io;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
-use tokio_util::sync::CancellationToken;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 
 use super::output::{complain, say, with_causes};
 use super::runtime;
 use crate::app::{self, Controls, Ready};
 use crate::config::keys::CONFIG_VARIABLE;
 use crate::config::{Config, Environment};
-use crate::operation::ServiceManager;
+use crate::operation::{Reloader, Reloads, ServiceManager};
 use crate::{logging, mqtt};
 
 /// The file that is read where none is named.
@@ -52,10 +52,13 @@ pub(super) fn run(options: &Options) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    if let Err(error) = logging::init(&config.log) {
-        complain(format_args!("cannot set up the log: {error}"));
-        return ExitCode::FAILURE;
-    }
+    let log_level = match logging::init(&config.log) {
+        Ok(log_level) => log_level,
+        Err(error) => {
+            complain(format_args!("cannot set up the log: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
     mqtt::tls::install_crypto_provider();
     let source = file.map_or_else(|| "none".to_owned(), |file| file.display().to_string());
     tracing::info!(
@@ -71,19 +74,29 @@ pub(super) fn run(options: &Options) -> ExitCode {
         ServiceManager::default()
     });
     let local_ip = config.network.local_ip;
+    let options = options.clone();
+    let read = move || {
+        let environment = Environment::from_process();
+        Config::load(options.file(&environment).as_deref(), &environment)
+    };
+    let reloads = Reloads::reading(read, service_manager.clone());
+    let reloader = reloads.reloader();
     runtime::run(|shutdown| async move {
         let (ready, is_ready) = oneshot::channel();
-        tokio::spawn(async move {
+        // From here on a hangup no longer ends the program. One that comes while it starts waits until it has.
+        let hangups = hangups();
+        tokio::spawn(shutdown.clone().run_until_cancelled_owned(async move {
             // Where it is gone, the program ends, and says why.
             if let Ok(ready) = is_ready.await {
                 show_setup(&ready, local_ip);
+                reload_on_hangup(reloader, hangups).await;
             }
-        });
-        let reloads = reload_on_hangup(options.clone(), shutdown.clone());
+        }));
         let controls = Controls {
             shutdown,
             reloads,
             service_manager,
+            log_level,
         };
         match app::run(config, controls, ready).await {
             Ok(()) => ExitCode::SUCCESS,
@@ -112,27 +125,19 @@ fn show_setup(ready: &Ready, local_ip: Ipv4Addr) {
     ));
 }
 
-/// Reads the configuration anew with each SIGHUP. One that is wrong is logged and changes nothing.
-fn reload_on_hangup(options: Options, shutdown: CancellationToken) -> mpsc::Receiver<Config> {
-    let (configs, reloads) = mpsc::channel(1);
-    tokio::spawn(shutdown.run_until_cancelled_owned(async move {
-        let mut hangups = match signal(SignalKind::hangup()) {
-            Ok(hangups) => hangups,
-            Err(error) => return tracing::warn!(%error, "SIGHUP cannot be watched for"),
-        };
-        while hangups.recv().await.is_some() {
-            let environment = Environment::from_process();
-            match Config::load(options.file(&environment).as_deref(), &environment) {
-                Ok(config) => {
-                    if configs.send(config).await.is_err() {
-                        return; // it ends
-                    }
-                }
-                Err(errors) => tracing::error!(
-                    "the configuration was read again and is wrong, so nothing is changed: {errors}"
-                ),
-            }
-        }
-    }));
-    reloads
+fn hangups() -> Option<Signal> {
+    let hangups = signal(SignalKind::hangup());
+    let warn = |error: &io::Error| tracing::warn!(%error, "SIGHUP cannot be watched for");
+    hangups.inspect_err(warn).ok()
+}
+
+/// Has the configuration read again with each SIGHUP, without end.
+async fn reload_on_hangup(reloader: Reloader, hangups: Option<Signal>) {
+    let Some(mut hangups) = hangups else {
+        return;
+    };
+    while hangups.recv().await.is_some() {
+        // What came of it is in the log.
+        let _ = reloader.reload().await;
+    }
 }

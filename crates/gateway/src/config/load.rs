@@ -13,8 +13,8 @@ use super::values::{self, BrokerTarget, IpNetwork, integer, seconds};
 use super::{
     Config, Credentials, DataConfig, DatabaseConfig, EmbeddedBrokerConfig, Engine, HttpConfig,
     IngestConfig, LogConfig, LogFormat, MediaConfig, MqttConfig, NetworkConfig, SignalingConfig,
-    StreamConfig, TlsFiles, Verify, auth, kurento, metrics, mqtt_access, network, retention, tls,
-    validate, webhooks,
+    StreamConfig, TlsFiles, Verify, Written, auth, kurento, metrics, mqtt_access, network,
+    retention, tls, validate, webhooks,
 };
 use crate::secret::Secret;
 
@@ -66,6 +66,7 @@ impl Config {
             },
             metrics: metrics::load(&mut reader),
             webhooks: webhooks::load(&mut reader),
+            written: Written::of(reader.entries()),
             notes: Vec::new(),
         };
         config.open_media_to_the_network(&reader);

@@ -1,4 +1,4 @@
-//! The configuration: one tree of validated values, read once at the start.
+//! The configuration: one tree of validated values, read at the start, and as a whole again when that is asked for.
 //!
 //! Sources, each overriding the one before: defaults, the TOML file, `.env` in the working directory, the environment.
 //! Every key is listed in [`keys`] and described in `docs/config.md`; unknown keys, bad values and contradictions are
@@ -15,6 +15,7 @@ mod import;
 pub mod keys;
 mod kurento;
 mod legacy;
+pub mod live;
 mod load;
 mod metrics;
 mod mqtt_access;
@@ -26,6 +27,7 @@ mod tls;
 mod validate;
 pub mod values;
 mod webhooks;
+mod written;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -43,6 +45,7 @@ pub use import::ImportedSettings;
 pub use kurento::{
     HostPort, KurentoConfig, KurentoIce, KurentoTurn, KurentoUrl, KurentoUrlError, TurnTransport,
 };
+pub use live::Changes;
 pub use metrics::MetricsConfig;
 pub use mqtt_access::{ExtraClient, MqttAccess};
 pub use network::primary_ipv4;
@@ -50,6 +53,7 @@ pub use raw::Origin;
 pub use tls::{CertificateSource, TlsConfig};
 use values::{BrokerTarget, IpNetwork};
 pub use webhooks::{EventKind, ReceiverUrl, WebhooksConfig};
+pub use written::Written;
 
 use crate::secret::Secret;
 
@@ -88,6 +92,8 @@ pub struct Config {
     pub metrics: MetricsConfig,
     /// Who is told what happens, where anybody is.
     pub webhooks: Option<WebhooksConfig>,
+    /// What was written, to tell at a reload what has changed.
+    pub written: Written,
     /// What the person who runs this should know, but what does not stop the start.
     pub notes: Vec<Note>,
 }

@@ -8,17 +8,19 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
+use super::error::{ApiError, ErrorBody};
 use super::policy::Access::{Admin, Public};
 use super::policy::Routes;
 use super::state::HttpState;
 use crate::metrics::text;
-use crate::operation::{Look, Report};
+use crate::operation::{Look, ReloadError, Reloaded, Report};
 
 pub(super) fn routes() -> Routes {
     Routes::new()
         .add(Public, routes!(live))
         .add(Public, routes!(ready))
         .add(Admin, routes!(metrics))
+        .add(Admin, routes!(reload))
 }
 
 /// Whether the program works at all.
@@ -108,4 +110,49 @@ pub(super) async fn ready(State(http): State<HttpState>) -> impl IntoResponse {
 pub(super) async fn metrics(State(http): State<HttpState>) -> impl IntoResponse {
     let headers = [(header::CONTENT_TYPE, text::CONTENT_TYPE)];
     (headers, http.operation.metrics.text().await)
+}
+
+/// What became of the settings.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ReloadAnswer {
+    /// Changed keys that count from now on.
+    applied: Vec<&'static str>,
+    /// Changed keys that count after a restart.
+    needs_restart: Vec<&'static str>,
+    /// What could not be taken over though it should, and why.
+    failed: Vec<String>,
+}
+
+impl From<Reloaded> for ReloadAnswer {
+    fn from(reloaded: Reloaded) -> Self {
+        Self {
+            applied: reloaded.changes.applied,
+            needs_restart: reloaded.changes.needs_restart,
+            failed: reloaded.failed,
+        }
+    }
+}
+
+impl From<ReloadError> for ApiError {
+    fn from(error: ReloadError) -> Self {
+        let status = match error {
+            ReloadError::Wrong(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            ReloadError::Fixed => StatusCode::CONFLICT,
+            ReloadError::Ending => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
+/// Reads the settings again, as SIGHUP does, and takes over what can be changed while the program runs.
+#[utoipa::path(post, path = "/api/reload", tag = "operation", operation_id = "reload",
+    responses(
+        (status = 200, body = ReloadAnswer),
+        (status = 409, description = "there are no settings to read again (`apiary demo`)", body = ErrorBody),
+        (status = 422, description = "the settings are wrong; nothing is changed", body = ErrorBody),
+        (status = 503, description = "the program is ending", body = ErrorBody),
+    ))]
+pub(super) async fn reload(State(http): State<HttpState>) -> Result<Json<ReloadAnswer>, ApiError> {
+    let reloaded = http.operation.reloader.reload().await?;
+    Ok(Json(reloaded.into()))
 }

@@ -71,12 +71,13 @@ impl Mqtt {
     }
 
     /// Takes over what can be changed while it runs: see [`EmbeddedBroker::reload`].
-    pub fn reload(&self, config: &MqttConfig) {
-        if let Some(broker) = &self.broker {
-            broker.reload(config);
-            tracing::info!(
-                "mqtt.extra_clients, mqtt.revoked and the broker's certificates were read again"
-            );
+    ///
+    /// # Errors
+    /// When certificates cannot be used; the broker keeps those that it has.
+    pub fn reload(&self, config: &MqttConfig) -> Result<(), TlsFileError> {
+        match &self.broker {
+            Some(broker) => broker.reload(config),
+            None => Ok(()),
         }
     }
 

@@ -6,6 +6,7 @@
 mod liveness;
 mod pulse;
 mod readiness;
+mod reload;
 mod service_manager;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::webhooks::Webhooks;
 pub use liveness::{HUNG_AFTER, Liveness};
 pub use pulse::Pulse;
 pub use readiness::{Look, Readiness, Report};
+pub use reload::{ReloadError, ReloadRequest, Reloaded, Reloader, Reloads};
 pub use service_manager::{ServiceManager, ServiceManagerError};
 
 /// What the running program is asked about itself; clones ask the same.
@@ -33,6 +35,8 @@ pub struct Operation {
     pub metrics: Metrics,
     /// Who is told what happens.
     pub webhooks: Webhooks,
+    /// Has its settings read again.
+    pub reloader: Reloader,
     pulse: Arc<Pulse>,
 }
 
@@ -44,6 +48,7 @@ impl Operation {
         commands: Arc<dyn CameraCommands>,
         writer: StoreWriter,
         webhooks: Webhooks,
+        reloader: Reloader,
     ) -> Self {
         let pulse = Arc::new(Pulse::default());
         let readiness = Readiness::new(commands.broker(), Arc::clone(&engine), writer.clone());
@@ -62,6 +67,7 @@ impl Operation {
             liveness,
             metrics,
             webhooks,
+            reloader,
             pulse,
         }
     }

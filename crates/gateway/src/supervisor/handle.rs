@@ -29,6 +29,7 @@ use super::stream_task::{self, Opened, StreamTask};
 use super::streams::{Claim, StreamLink};
 use super::totals::{Totals, class_of_refusal};
 use super::viewers::Viewer;
+use crate::config::Config;
 
 /// Longest that a stop, or a start behind a stop, waits for the end of the stream.
 const STOP_WAIT: Duration = Duration::from_secs(5);
@@ -103,6 +104,11 @@ impl Supervisor {
         Ok(Self { shared })
     }
 
+    /// Takes over settings for streams that start from now on.
+    pub fn reload(&self, config: Arc<Config>) {
+        self.shared.set_config(config);
+    }
+
     /// Starts a camera's stream; done as soon as its leg is open and the camera is being told.
     ///
     /// # Errors
@@ -116,7 +122,7 @@ impl Supervisor {
         let order = Order {
             camera,
             stream: StreamId(Uuid::new_v4()),
-            advertised: self.shared.config.advertised_address(options.requester),
+            advertised: self.shared.config().advertised_address(options.requester),
             bitrate,
         };
         loop {
@@ -152,7 +158,7 @@ impl Supervisor {
             let mut first = Some(order.stream);
             let fresh = move || first.take().unwrap_or_else(|| StreamId(Uuid::new_v4()));
             let lifecycle = Lifecycle::new(self.shared.rules(), fresh);
-            let interval = self.shared.config.mqtt.keepalive_interval;
+            let interval = self.shared.config().mqtt.keepalive_interval;
             let session = Session::new(order, interval, Timestamp::now());
             let (link, inbox) = StreamLink::new(session.begin(&lifecycle, counters));
             (Arc::clone(&link), (link, inbox, lifecycle, session))

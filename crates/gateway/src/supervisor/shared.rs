@@ -1,6 +1,6 @@
 //! What the supervisor's handle and its tasks share.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use apiary_core::lifecycle::Rules;
@@ -44,7 +44,7 @@ pub struct SupervisorParts {
 }
 
 pub(super) struct Shared {
-    pub(super) config: Arc<Config>,
+    config: RwLock<Arc<Config>>,
     pub(super) engine: Arc<dyn MediaEngine>,
     pub(super) commands: Arc<dyn CameraCommands>,
     pub(super) store: Arc<dyn Store>,
@@ -88,7 +88,7 @@ impl Shared {
         let cameras = Cameras::load(store.cameras().await?, embedded);
         let (fences, waiting_fences) = mpsc::channel(FENCES);
         let shared = Arc::new(Self {
-            config,
+            config: RwLock::new(config),
             engine,
             commands,
             store,
@@ -131,24 +131,36 @@ impl Shared {
     }
 
     fn is_broker_embedded(&self) -> bool {
-        matches!(self.config.mqtt.broker, BrokerTarget::Embedded)
+        matches!(self.config().mqtt.broker, BrokerTarget::Embedded)
+    }
+
+    /// As it is now.
+    pub(super) fn config(&self) -> Arc<Config> {
+        // It is replaced as a whole.
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn set_config(&self, config: Arc<Config>) {
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
     }
 
     pub(super) fn rules(&self) -> Rules {
-        let stream = &self.config.stream;
+        let config = self.config();
+        let stream = &config.stream;
         Rules {
             start_timeout: stream.start_timeout,
             idle_timeout: stream.idle_timeout,
-            keepalive_interval: self.config.mqtt.keepalive_interval,
+            keepalive_interval: config.mqtt.keepalive_interval,
             replay_after: stream.replay_timeout,
             replay_pause_max: stream.replay_backoff_max,
         }
     }
 
     pub(super) fn bitrate(&self) -> BitrateBounds {
+        let media = &self.config().media;
         BitrateBounds {
-            min: self.config.media.min_bitrate,
-            max: self.config.media.max_bitrate,
+            min: media.min_bitrate,
+            max: media.max_bitrate,
         }
     }
 

@@ -14,7 +14,7 @@ use apiary::config::{Config, Environment};
 use apiary::engine::StartedEngine;
 use apiary::http::{Bounds, HttpListeners, HttpParts, HttpServer};
 use apiary::mqtt::{BrokerState, ControlError, ControlEvent};
-use apiary::operation::Operation;
+use apiary::operation::{Operation, Reloads};
 use apiary::supervisor::{CameraCommands, Supervisor, SupervisorParts};
 use apiary::tls::Https;
 use apiary::webhooks::Webhooks;
@@ -129,6 +129,7 @@ impl Gateway {
             cameras.clone(),
             writes,
             webhooks,
+            Reloads::none().reloader(),
         );
         let watched = operation.clone();
         let parts = HttpParts {

@@ -101,6 +101,12 @@ impl Log {
             }
         }
     }
+
+    /// All records to the program's end.
+    pub(crate) fn rest(self) -> Vec<serde_json::Value> {
+        let records = self.0.map(|line| serde_json::from_str(&line.unwrap()));
+        records.collect::<Result<_, _>>().unwrap()
+    }
 }
 
 /// Where the API is, as the record `ready` says.

@@ -7,17 +7,19 @@ pub(crate) mod page;
 pub(crate) mod viewer;
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use apiary::app::{self, AppError, Controls, Ready};
 use apiary::config::{Config, DemoPorts, Engine, KurentoUrl};
+use apiary::operation::{Reloader, Reloads, ServiceManager};
 use apiary_kurento_double::{KurentoDouble, Options};
 use apiary_sim::{Broker, CameraConfig, CameraHandle, Simulator, SimulatorConfig, VideoSource};
 use apiary_wire::camera::Command;
 use reqwest::{RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -144,7 +146,9 @@ pub(crate) struct Program {
 struct Run {
     config: Config,
     ready: Ready,
-    reloads: mpsc::Sender<Config>,
+    /// What is read when it is to read its settings again.
+    written: Arc<std::sync::Mutex<Config>>,
+    reloader: Reloader,
     shutdown: CancellationToken,
     task: JoinHandle<Result<(), AppError>>,
 }
@@ -152,10 +156,14 @@ struct Run {
 impl Run {
     async fn start(config: Config) -> Self {
         let shutdown = CancellationToken::new();
-        let (reloads, receiver) = mpsc::channel(1);
+        let written = Arc::new(std::sync::Mutex::new(config.clone()));
+        let read = Arc::clone(&written);
+        let read = move || Ok(read.lock().unwrap().clone());
+        let reloads = Reloads::reading(read, ServiceManager::default());
+        let reloader = reloads.reloader();
         let (report, ready) = oneshot::channel();
         let controls = Controls {
-            reloads: receiver,
+            reloads,
             ..Controls::new(shutdown.clone())
         };
         let task = tokio::spawn(app::run(config.clone(), controls, report));
@@ -163,7 +171,8 @@ impl Run {
             Ok(ready) => Self {
                 config,
                 ready,
-                reloads,
+                written,
+                reloader,
                 shutdown,
                 task,
             },
@@ -393,7 +402,8 @@ impl Program {
         let mut run = self.run.lock().await;
         let run = run.as_mut().unwrap();
         change(&mut run.config);
-        run.reloads.send(run.config.clone()).await.unwrap();
+        *run.written.lock().unwrap() = run.config.clone();
+        run.reloader.reload().await.unwrap();
     }
 
     /// Ends the program and starts it on the same ports, as an update does. Cameras and pages live on.

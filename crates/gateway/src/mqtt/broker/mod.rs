@@ -146,17 +146,16 @@ impl EmbeddedBroker {
 
     /// Takes over `mqtt.extra_clients`, `mqtt.revoked` and the certificate files. Who may no longer be connected is
     /// disconnected, and forgotten; the login of the program's own client stays.
-    pub fn reload(&self, config: &MqttConfig) {
+    ///
+    /// # Errors
+    /// When the certificates cannot be used; those that it has stay.
+    pub fn reload(&self, config: &MqttConfig) -> Result<(), TlsFileError> {
         self.policy
             .send_modify(|policy| *policy = Arc::new(policy.reloaded(config)));
         if let Some(current) = &self.tls {
-            match tls::server_config(&config.tls) {
-                Ok(server) => _ = current.send_replace(Arc::new(server)),
-                Err(error) => {
-                    tracing::error!(%error, "the embedded MQTT broker keeps the certificates that it has");
-                }
-            }
+            current.send_replace(Arc::new(tls::server_config(&config.tls)?));
         }
+        Ok(())
     }
 
     /// Closes all connections and the listeners.
