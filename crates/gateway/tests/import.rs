@@ -16,6 +16,7 @@ use std::path::Path;
 use std::process::Output;
 
 use apiary::config::Config;
+use apiary::config::keys::LEGACY;
 use apiary_store::{CameraRow, SqliteStore, Store as _};
 use process_support::apiary;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode};
@@ -130,7 +131,9 @@ async fn settings_mean_what_the_env_meant() {
     std::fs::write(old.join("certs/ca.crt"), "a certificate").unwrap();
     let env = "# theirs\nLOCAL_IP=192.168.1.10\nexport EXTERNAL_IP='203.0.113.7'\nLOCAL_NETWORK_PREFIX=192.168.1.,10.\n\
         KMS_MIN_PORT=5000\nKMS_MAX_PORT=5050\nEMQX_BROKER_HOST=broker.example\nEMQX_BROKER_PORT=8883\n\
-        EMQX_LIVESTREAM_CLIENT_ID=live\nAPI_SERVER_HOST=0.0.0.0\nSIGNALING_SERVER_PORT=8766\nLOG_LEVEL=WARNING\n\
+        EMQX_LIVESTREAM_CLIENT_ID=live\nAPI_SERVER_HOST=0.0.0.0\nAPI_SERVER_PORT=8081\nSIGNALING_SERVER_HOST=127.0.0.1\nSIGNALING_SERVER_PORT=8766\nLOG_LEVEL=WARNING\n\
+        AUTH_ENABLED=True\nTLS_ENABLED=false\nSTUN_SERVER=stun.example\nSTUN_PORT=3479\n\
+        TURN_SERVER_URL=turn:turn.example\nTURN_SERVER_USERNAME=bee\n\
         KURENTO_WS_URL=ws://kms:8888/kurento\nTURN_SERVER_PASSWORD=hunter2\nDATABASE_PATH=/data/camera_events.db\n\
         DEBUG=\nAPIARY_MEDIA_WORKERS=2\n";
     std::fs::write(old.join(".env"), env).unwrap();
@@ -152,6 +155,12 @@ async fn settings_mean_what_the_env_meant() {
     let made = Config::load(Some(&file), &sources::environment(None, &[])).unwrap();
     let without_own = env.replace("APIARY_MEDIA_WORKERS=2\n", "");
     let meant = Config::load(None, &sources::environment(Some(&without_own), &[])).unwrap();
+    for (name, _) in LEGACY {
+        // Those of files are below.
+        let is_there =
+            env.contains(&format!("{name}=")) || name.contains("CERT") || name.contains("KEY");
+        assert!(is_there, "give {name} a value here");
+    }
     let known = |config: Config| {
         let config = Config {
             notes: Vec::new(),

@@ -16,9 +16,13 @@ use super::error::{ConfigErrors, Note};
 use super::keys::{KEYS, KURENTO_ONLY, Key, LEGACY, PREFIX};
 use super::raw::{Entry, RawValue};
 use super::reader::Reader;
+use super::values;
 
 /// Keys whose value is a path; in `.env` it counts from where that file is.
 const PATHS: [&str; 5] = ["mqtt.ca", "mqtt.cert", "mqtt.key", "tls.cert", "tls.key"];
+
+/// Keys of theirs that are true or false.
+const SWITCHES: [&str; 1] = ["auth.enabled"];
 
 /// The settings that an `.env` makes.
 #[derive(Debug)]
@@ -158,6 +162,10 @@ fn written(key: &Key, value: &RawValue) -> String {
     if key.default.starts_with('[') {
         let items: Vec<String> = text.split(',').map(|item| quoted(item.trim())).collect();
         format!("[{}]", items.join(", "))
+    } else if SWITCHES.contains(&key.path)
+        && let Ok(on) = values::boolean(value)
+    {
+        on.to_string()
     } else if key.default.parse::<i64>().is_ok() {
         text.to_owned()
     } else {
