@@ -311,6 +311,61 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ),
     ("[tls]\nnames = ['cams.example']", "tls.names", "no use"),
     (
+        "[tls]\nmode = 'acme'\nacme_terms_agreed = true",
+        "tls.mode",
+        "tls.names is missing",
+    ),
+    (
+        "[tls]\nmode = 'acme'\nnames = ['cams.example']",
+        "tls.mode",
+        "tls.acme_terms_agreed = true",
+    ),
+    (
+        "[tls]\nmode = 'acme'\nnames = ['cams.example']\nacme_terms_agreed = false",
+        "tls.mode",
+        "terms",
+    ),
+    (
+        "[tls]\nmode = 'acme'\nnames = ['cams.example']\nacme_terms_agreed = 'perhaps'",
+        "tls.acme_terms_agreed",
+        "true or false",
+    ),
+    (
+        "[tls]\nmode = 'acme'\nnames = ['192.0.2.1']\nacme_terms_agreed = true",
+        "tls.names",
+        "no host name",
+    ),
+    (
+        "[tls]\nmode = 'acme'\nnames = ['*.cams.example']\nacme_terms_agreed = true",
+        "tls.names",
+        "`*`",
+    ),
+    (
+        "[tls]\nmode = 'acme'\nnames = ['a.example']\nacme_terms_agreed = true\nacme_directory = 'http://acme.example/directory'",
+        "tls.acme_directory",
+        "https://",
+    ),
+    (
+        "[tls]\nmode = 'acme'\nnames = ['a.example']\nacme_terms_agreed = true\nacme_contact = 'admin'",
+        "tls.acme_contact",
+        "admin@",
+    ),
+    (
+        "[tls]\nmode = 'acme'\nnames = ['a.example']\nacme_terms_agreed = true\nacme_challenge = 'dns-01'",
+        "tls.acme_challenge",
+        "tls-alpn-01",
+    ),
+    (
+        "[tls]\nmode = 'acme'\nnames = ['a.example']\nacme_terms_agreed = true\nacme_ca = '/nowhere'",
+        "tls.acme_ca",
+        "no such file",
+    ),
+    (
+        "[tls]\nmode = 'self-signed'\nacme_contact = 'a@b.example'",
+        "tls.acme_contact",
+        "no use",
+    ),
+    (
         "[tls]\nredirect_listen = '127.0.0.1:80'",
         "tls.redirect_listen",
         "set tls.mode",

@@ -16,8 +16,10 @@ use std::time::Duration;
 use apiary::config::keys::{KEYS, KURENTO_ONLY, LATER, LEGACY};
 use apiary::config::values::{BrokerAddress, BrokerTarget};
 use apiary::config::{
-    CertificateSource, Config, Engine, Environment, LogFormat, TurnTransport, Verify, primary_ipv4,
+    AcmeChallenge, CertificateSource, Config, Engine, Environment, LogFormat, TurnTransport,
+    Verify, primary_ipv4,
 };
+use apiary::tls::name;
 use apiary_store::Retention;
 use jiff::SignedDuration;
 use sources::{environment, load, load_all};
@@ -210,6 +212,9 @@ fn every_key_has_a_variable() {
                 "tls.mode" => "self-signed",
                 "tls.cert" | "tls.key" => "/nowhere",
                 "tls.names" => "cams.example",
+                "tls.acme_contact" => "admin@cams.example",
+                "tls.acme_challenge" => "http-01",
+                "tls.acme_ca" => "/nowhere",
                 "tls.redirect_listen" => "127.0.0.1:8081",
                 "tls.public_port" => "443",
                 "kurento.drain" => "ws://127.0.0.1:8888/kurento",
@@ -355,6 +360,29 @@ fn old_names_of_certificates_count() {
     ] {
         let error = Config::load(None, &environment(None, variables)).unwrap_err();
         assert!(error.to_string().contains("tls."), "{error}");
+    }
+}
+
+/// With port 80 at hand the authority asks there; whoever has only the one port is looked at there.
+#[test]
+fn the_proof_of_names_follows_the_listeners() {
+    let acme = "[tls]\nmode = 'acme'\nnames = ['Cams.Example', 'door.example']\nacme_terms_agreed = true\n";
+    for (more, challenge) in [
+        ("", AcmeChallenge::TlsAlpn01),
+        ("redirect_listen = '127.0.0.1:80'", AcmeChallenge::Http01),
+        ("acme_challenge = 'http-01'", AcmeChallenge::Http01),
+        (
+            "redirect_listen = '127.0.0.1:80'\nacme_challenge = 'tls-alpn-01'",
+            AcmeChallenge::TlsAlpn01,
+        ),
+    ] {
+        let config = load(&format!("{acme}{more}"), &[]).unwrap();
+        let CertificateSource::Acme(acme) = config.tls.source else {
+            panic!("{:?}", config.tls.source);
+        };
+        assert_eq!(acme.challenge, challenge, "{more}");
+        assert_eq!(name::list(&acme.names), "cams.example, door.example");
+        assert!(acme.directory.contains("letsencrypt.org"));
     }
 }
 

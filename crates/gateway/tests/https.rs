@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Arc;
 use std::time::Duration;
 
 use apiary::config::{Config, Environment};
@@ -15,19 +14,18 @@ use apiary::tls::bundle::Bundle;
 use apiary::tls::facts::Facts;
 use apiary::tls::{Https, Tls};
 use jiff::Timestamp;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::ClientConfig;
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use serde_json::json;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::tungstenite::Message;
 
 mod http_support;
+mod tls_support;
 use http_support::{CAMERA, Gateway, OFFER, within};
+use tls_support::{ask, ask_plainly, client, connect};
 
 /// The name in the certificates.
 const NAME: &str = "cams.example";
@@ -111,46 +109,6 @@ async fn start_tls(variables: &[(&str, &str)]) -> Tls {
     }
     let config = Config::load(None, &environment).unwrap();
     Tls::start(&config).await.unwrap().unwrap()
-}
-
-fn client(ca: &Path, versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut roots = RootCertStore::empty();
-    roots
-        .add(CertificateDer::from_pem_file(ca).unwrap())
-        .unwrap();
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(versions)
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    config
-}
-
-async fn connect(
-    address: SocketAddr,
-    name: &'static str,
-    config: ClientConfig,
-) -> std::io::Result<TlsStream<TcpStream>> {
-    let stream = TcpStream::connect(address).await?;
-    let name = ServerName::try_from(name).unwrap();
-    let connecting = TlsConnector::from(Arc::new(config)).connect(name, stream);
-    within("a handshake", connecting).await
-}
-
-/// Sends it, and gives everything that comes until the other side closes.
-async fn ask(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), request: &str) -> String {
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = Vec::new();
-    // A close without a word is a close.
-    _ = within("the close", stream.read_to_end(&mut answer)).await;
-    String::from_utf8_lossy(&answer).into_owned()
-}
-
-async fn ask_plainly(address: SocketAddr, request: &str) -> String {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    ask(&mut stream, request).await
 }
 
 /// What `openssl s_client` says, which gets nothing to send.

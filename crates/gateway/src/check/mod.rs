@@ -147,5 +147,5 @@ async fn examine_parts(config: &Config, report: &mut Report) {
         }
         webhooks::examine(webhooks, report).await;
     }
-    tls::examine(config, report);
+    tls::examine(config, report).await;
 }

@@ -7,17 +7,17 @@ use jiff::Timestamp;
 use rustls::pki_types::CertificateDer;
 
 use super::Report;
-use crate::config::{CertificateSource, Config, TlsFiles};
-use crate::tls::DIRECTORY;
+use crate::config::{AcmeChallenge, AcmeConfig, CertificateSource, Config, TlsFiles};
 use crate::tls::bundle::{self, Bundle};
 use crate::tls::facts::{self, Facts, Validity};
 use crate::tls::name::{self, Name};
 use crate::tls::pair::{self, Pair};
+use crate::tls::{DIRECTORY, acme};
 
 /// Days before its end from which on a certificate is worth a word.
 const NEAR_DAYS: i64 = 14;
 
-pub(super) fn examine(config: &Config, report: &mut Report) {
+pub(super) async fn examine(config: &Config, report: &mut Report) {
     match &config.tls.source {
         CertificateSource::None => plain(config, report),
         CertificateSource::Files { cert, key } => match Pair::read(cert, key) {
@@ -28,8 +28,42 @@ pub(super) fn examine(config: &Config, report: &mut Report) {
                 reach(config, &pair.facts, report);
             }
         },
+        CertificateSource::Acme(settings) => by_acme(config, settings, report).await,
         CertificateSource::SelfSigned { .. } => own(&config.data.dir.join(DIRECTORY), report),
     }
+}
+
+async fn by_acme(config: &Config, settings: &AcmeConfig, report: &mut Report) {
+    let file = acme::file(&config.data.dir.join(DIRECTORY));
+    if file.exists() {
+        match Pair::read(&file, &file) {
+            Ok(pair) => dates("tls", &pair.facts, Timestamp::now(), report),
+            Err(error) => report.problem("tls", error.to_string()),
+        }
+    } else {
+        report.note(
+            "tls",
+            "there is no certificate yet; `apiary serve` asks for it",
+        );
+    }
+    let directory = &settings.directory;
+    match acme::probe(settings).await {
+        Ok(()) => report.good("tls.acme_directory", format!("{directory} answers")),
+        Err(error) => report.problem("tls.acme_directory", format!("{directory}: {error}")),
+    }
+    let names = name::list(&settings.names);
+    let where_to = match settings.challenge {
+        AcmeChallenge::Http01 => {
+            "port 80 of these names must lead to tls.redirect_listen or http.listen here"
+        }
+        AcmeChallenge::TlsAlpn01 => {
+            "port 443 of these names must lead to http.listen here, with no proxy between that speaks TLS itself"
+        }
+    };
+    report.note(
+        "tls.acme_challenge",
+        format!("the authority comes to {names} to look: {where_to}"),
+    );
 }
 
 /// The certificate of the embedded broker, where cameras would be refused without a word.

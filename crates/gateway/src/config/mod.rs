@@ -50,7 +50,7 @@ pub use metrics::MetricsConfig;
 pub use mqtt_access::{ExtraClient, MqttAccess};
 pub use network::primary_ipv4;
 pub use raw::Origin;
-pub use tls::{CertificateSource, TlsConfig};
+pub use tls::{AcmeChallenge, AcmeConfig, CertificateSource, TlsConfig};
 use values::{BrokerTarget, IpNetwork};
 pub use webhooks::{EventKind, ReceiverUrl, WebhooksConfig};
 pub use written::Written;

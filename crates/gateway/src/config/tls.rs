@@ -5,16 +5,29 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use axum::http::Uri;
+use instant_acme::LetsEncrypt;
+
 use super::Config;
 use super::raw::RawValue;
 use super::reader::Reader;
 use super::values::{self, Parsed, Rejection, integer, reject, text};
+use crate::tls::acme::can_be_asked_for;
 use crate::tls::name::Name;
 
 /// Days for which browsers remember to come over HTTPS only, where nothing else is set.
 const DEFAULT_HSTS_DAYS: u32 = 30;
 /// Two years, which is what preload lists ask for at most.
 const MAX_HSTS_DAYS: i64 = 730;
+
+/// What is about ACME alone.
+const ACME_KEYS: [&str; 5] = [
+    "tls.acme_directory",
+    "tls.acme_contact",
+    "tls.acme_ca",
+    "tls.acme_challenge",
+    "tls.acme_terms_agreed",
+];
 
 /// `[tls]`
 #[derive(Clone, Debug)]
@@ -41,6 +54,8 @@ pub enum CertificateSource {
         /// Its private key.
         key: PathBuf,
     },
+    /// A public authority gives it.
+    Acme(AcmeConfig),
     /// A local authority in `data.dir` makes it.
     SelfSigned {
         /// Names beside those that the machine knows of itself.
@@ -48,11 +63,46 @@ pub enum CertificateSource {
     },
 }
 
+/// How a certificate is got by ACME.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AcmeConfig {
+    /// Host names that the certificate is for, at least one.
+    pub names: Vec<Name>,
+    /// Address of the authority's directory.
+    pub directory: String,
+    /// Mail address that the authority may write to.
+    pub contact: Option<String>,
+    /// Who signed the certificate of the authority's own server, where the system does not know.
+    pub ca: Option<PathBuf>,
+    /// How the authority sees that names are ours.
+    pub challenge: AcmeChallenge,
+}
+
+/// How an authority sees that a name is this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AcmeChallenge {
+    /// It asks over HTTP, at port 80.
+    Http01,
+    /// It begins a TLS handshake, at port 443.
+    TlsAlpn01,
+}
+
+impl AcmeChallenge {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http01 => "http-01",
+            Self::TlsAlpn01 => "tls-alpn-01",
+        }
+    }
+}
+
 /// What can be written for `tls.mode`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
     Off,
     Files,
+    Acme,
     SelfSigned,
 }
 
@@ -77,18 +127,21 @@ pub(super) fn load(reader: &mut Reader) -> TlsConfig {
     } else {
         Mode::Off
     };
+    let redirect_listen = reader
+        .read("tls.redirect_listen", |value| {
+            values::list(value, values::socket_address)
+        })
+        .unwrap_or_default();
+    let acme = acme(reader, !redirect_listen.is_empty());
     let source = match mode.unwrap_or(default) {
         Mode::Off => CertificateSource::None,
         Mode::Files => files(reader, cert, key),
+        Mode::Acme => CertificateSource::Acme(AcmeConfig { names, ..acme }),
         Mode::SelfSigned => CertificateSource::SelfSigned { names },
     };
     TlsConfig {
         source,
-        redirect_listen: reader
-            .read("tls.redirect_listen", |value| {
-                values::list(value, values::socket_address)
-            })
-            .unwrap_or_default(),
+        redirect_listen,
         public_port: reader
             .read("tls.public_port", integer(1..=65_535))
             .and_then(|port| u16::try_from(port).ok()),
@@ -96,6 +149,26 @@ pub(super) fn load(reader: &mut Reader) -> TlsConfig {
             .read("tls.hsts_days", integer(0..=MAX_HSTS_DAYS))
             .and_then(|days| u32::try_from(days).ok())
             .unwrap_or(DEFAULT_HSTS_DAYS),
+    }
+}
+
+/// All but the names.
+fn acme(reader: &mut Reader, has_redirect: bool) -> AcmeConfig {
+    let directory = reader.read("tls.acme_directory", directory);
+    // Whoever listens for HTTP at port 80 can be asked there; else there is the port of HTTPS alone.
+    let default = if has_redirect {
+        AcmeChallenge::Http01
+    } else {
+        AcmeChallenge::TlsAlpn01
+    };
+    AcmeConfig {
+        names: Vec::new(),
+        directory: directory.unwrap_or_else(|| LetsEncrypt::Production.url().to_owned()),
+        contact: reader.read("tls.acme_contact", contact),
+        ca: reader.read("tls.acme_ca", values::readable_file),
+        challenge: reader
+            .read("tls.acme_challenge", challenge)
+            .unwrap_or(default),
     }
 }
 
@@ -135,13 +208,44 @@ pub(super) fn check(config: &Config, reader: &mut Reader) {
             no_use(reader, key, "tls.mode = \"files\" uses it");
         }
     }
-    if !matches!(source, CertificateSource::SelfSigned { .. }) {
-        no_use(reader, "tls.names", "tls.mode = \"self-signed\" uses it");
+    match source {
+        CertificateSource::SelfSigned { .. } => {}
+        CertificateSource::Acme(acme) => check_acme(acme, reader),
+        CertificateSource::None | CertificateSource::Files { .. } => {
+            let why = "tls.mode = \"acme\" and \"self-signed\" use it";
+            no_use(reader, "tls.names", why);
+        }
+    }
+    if !matches!(source, CertificateSource::Acme(_)) && !failed {
+        for key in ACME_KEYS {
+            no_use(reader, key, "tls.mode = \"acme\" uses it");
+        }
     }
     if !config.tls.is_on() && !failed {
         for key in ["tls.redirect_listen", "tls.public_port", "tls.hsts_days"] {
             no_use(reader, key, "nothing here speaks HTTPS: set tls.mode");
         }
+    }
+}
+
+fn check_acme(acme: &AcmeConfig, reader: &mut Reader) {
+    let wrong = acme.names.iter().find(|name| !can_be_asked_for(name));
+    if let Some(name) = wrong {
+        let problem = format!("`{name}` is no host name");
+        let remedy =
+            "with tls.mode = \"acme\", name hosts that lead here from the internet, without `*`";
+        refuse(reader, "tls.names", problem, remedy);
+    } else if acme.names.is_empty() && !reader.has_failed("tls.names") {
+        let problem = "tls.names is missing".to_owned();
+        let remedy = "write there the host names that lead here from the internet";
+        refuse(reader, "tls.mode", problem, remedy);
+    }
+    // Nobody can agree for whoever runs the program.
+    let agreed = reader.read("tls.acme_terms_agreed", values::boolean);
+    if agreed != Some(true) && !reader.has_failed("tls.acme_terms_agreed") {
+        let problem = format!("the terms of {} are not agreed to", acme.directory);
+        let remedy = "read them, and set tls.acme_terms_agreed = true";
+        refuse(reader, "tls.mode", problem, remedy);
     }
 }
 
@@ -164,10 +268,46 @@ fn mode(value: &RawValue) -> Parsed<Mode> {
     match text.as_str() {
         "off" => Ok(Mode::Off),
         "files" => Ok(Mode::Files),
+        "acme" => Ok(Mode::Acme),
         "self-signed" => Ok(Mode::SelfSigned),
         _ => reject(
             format!("`{}` is no such mode", text.escape_debug()),
-            "write off, files or self-signed",
+            "write off, files, acme or self-signed",
+        ),
+    }
+}
+
+fn directory(value: &RawValue) -> Parsed<String> {
+    let text = text(value)?;
+    let uri = text.parse::<Uri>();
+    let is_good = |uri: Uri| uri.scheme_str() == Some("https") && uri.host().is_some();
+    if uri.is_ok_and(is_good) && !text.contains('@') {
+        Ok(text)
+    } else {
+        let remedy = format!("write one like {}", LetsEncrypt::Staging.url());
+        reject("it is no https:// address", remedy)
+    }
+}
+
+fn contact(value: &RawValue) -> Parsed<String> {
+    let text = text(value)?;
+    let is_good = |c: char| c.is_ascii_graphic() && !"<>\",:;?%".contains(c);
+    match text.split_once('@') {
+        Some((who, host)) if !who.is_empty() && !host.is_empty() && text.chars().all(is_good) => {
+            Ok(text)
+        }
+        Some(_) | None => reject("it is no mail address", "write one like admin@cams.example"),
+    }
+}
+
+fn challenge(value: &RawValue) -> Parsed<AcmeChallenge> {
+    let text = text(value)?;
+    let kinds = [AcmeChallenge::Http01, AcmeChallenge::TlsAlpn01];
+    match kinds.into_iter().find(|kind| kind.as_str() == text) {
+        Some(kind) => Ok(kind),
+        None => reject(
+            format!("`{}` is no such kind", text.escape_debug()),
+            "write http-01 or tls-alpn-01",
         ),
     }
 }

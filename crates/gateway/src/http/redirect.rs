@@ -43,12 +43,19 @@ async fn send_on(
     headers: HeaderMap,
     uri: Uri,
 ) -> Response {
+    if let Some(answer) = redirect.https.challenge_answer(uri.path()) {
+        return answer.into_response();
+    }
     let Some((host, authority)) = host(&headers) else {
         return refuse(
             StatusCode::BAD_REQUEST,
             "the Host header is missing or wrong",
         );
     };
+    if !redirect.https.has_certificate() {
+        let why = "there is no certificate yet; its log says why";
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, why);
+    }
     if !redirect.https.answers_to(&host) {
         let why = "its certificate is not for the name that you used";
         return refuse(StatusCode::MISDIRECTED_REQUEST, why);

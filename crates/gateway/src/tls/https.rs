@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::version::{TLS12, TLS13};
+use rustls::{ServerConfig, ServerConnection};
 use tokio_rustls::TlsAcceptor;
 
+use super::acme::challenges;
 use super::name::Name;
 use super::resolver::Resolver;
 
@@ -20,13 +21,20 @@ const DAY_S: u64 = 24 * 60 * 60;
 pub struct Https {
     config: Arc<ServerConfig>,
     resolver: Arc<Resolver>,
+    awaited: Arc<[Name]>,
     hsts_days: u32,
     public_port: u16,
 }
 
 impl Https {
-    /// Presents what the resolver holds. `hsts_days` is 0 where browsers must not remember; `public_port` is where they come.
-    pub(super) fn new(resolver: Arc<Resolver>, hsts_days: u32, public_port: u16) -> Self {
+    /// Presents what the resolver holds. `hsts_days` is 0 where browsers must not remember; `public_port` is where they come;
+    /// `awaited` are the names that an authority comes to look for.
+    pub(super) fn new(
+        resolver: Arc<Resolver>,
+        hsts_days: u32,
+        public_port: u16,
+        awaited: &[Name],
+    ) -> Self {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13, &TLS12])
@@ -34,9 +42,13 @@ impl Https {
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(&resolver) as _);
         config.alpn_protocols = vec![ALPN.to_vec()];
+        if !awaited.is_empty() {
+            config.alpn_protocols.push(challenges::PROTOCOL.to_vec());
+        }
         Self {
             config: Arc::new(config),
             resolver,
+            awaited: awaited.into(),
             hsts_days,
             public_port,
         }
@@ -47,9 +59,25 @@ impl Https {
         TlsAcceptor::from(Arc::clone(&self.config))
     }
 
-    /// Whether the certificate is for that host.
+    /// Whether it was an authority that came to look: the handshake was all it wants (RFC 8737 §3).
+    pub fn is_over(connection: &ServerConnection) -> bool {
+        connection.alpn_protocol() == Some(challenges::PROTOCOL)
+    }
+
+    /// What an authority is answered that asks for this path over HTTP; `None` where none does.
+    pub fn challenge_answer(&self, path: &str) -> Option<String> {
+        let token = path.strip_prefix(challenges::PATH)?;
+        self.resolver.challenges().answer(token)
+    }
+
+    /// Whether there is a certificate; one by ACME may take its time.
+    pub fn has_certificate(&self) -> bool {
+        self.resolver.facts().is_some()
+    }
+
+    /// Whether that host is ours: the certificate is for it, or the one that is asked for.
     pub fn answers_to(&self, host: &Name) -> bool {
-        self.resolver.covers(host)
+        self.resolver.covers(host) || self.awaited.contains(host)
     }
 
     /// The port that browsers are sent to.

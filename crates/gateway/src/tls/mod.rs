@@ -3,6 +3,7 @@
 //! Here belong reading, checking, making, watching and renewing certificates, and the rustls configuration of the HTTP side.
 //! TLS of the MQTT client and broker belongs to `mqtt`; who is redirected where belongs to `http`.
 
+pub(crate) mod acme;
 pub mod authority;
 pub mod bundle;
 pub mod facts;

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
+use super::acme::challenges::{Challenges, PROTOCOL};
 use super::facts::Facts;
 use super::name::Name;
 use super::pair::Pair;
@@ -14,6 +15,7 @@ use super::pair::Pair;
 #[derive(Default)]
 pub(super) struct Resolver {
     current: RwLock<Option<Pair>>,
+    challenges: Arc<Challenges>,
 }
 
 impl Resolver {
@@ -33,6 +35,11 @@ impl Resolver {
         self.read(|pair| pair.facts.covers(host)).unwrap_or(false)
     }
 
+    /// What authorities are answered that come to look.
+    pub(super) fn challenges(&self) -> &Arc<Challenges> {
+        &self.challenges
+    }
+
     fn read<T>(&self, look: impl FnOnce(&Pair) -> T) -> Option<T> {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
         current.as_ref().map(look)
@@ -40,7 +47,11 @@ impl Resolver {
 }
 
 impl ResolvesServerCert for Resolver {
-    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        // Who comes to look says that and nothing else, and is shown nothing else (RFC 8737 §3).
+        if hello.alpn().is_some_and(|offered| offered.eq([PROTOCOL])) {
+            return self.challenges.certificate(hello.server_name()?);
+        }
         self.read(|pair| Arc::clone(&pair.certified))
     }
 }

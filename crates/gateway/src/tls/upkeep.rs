@@ -10,6 +10,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use super::acme::Acme;
 use super::bundle::{Bundle, BundleError, Outcome};
 use super::https::Https;
 use super::name::{self, Name};
@@ -56,8 +57,25 @@ impl Tls {
     pub async fn start(config: &Config) -> Result<Option<Self>, TlsStartError> {
         let resolver = Arc::new(Resolver::default());
         let tls = &config.tls;
+        let certificates = config.data.dir.join(DIRECTORY);
+        let (looks, asked) = mpsc::channel(MAX_LOOKS);
+        let stop = CancellationToken::new();
+        let port = tls.public_port.unwrap_or_else(|| first_port(config));
+        let started = |https: Https, task| Self {
+            https,
+            looks,
+            stop: stop.clone(),
+            task,
+        };
         let (mut keeper, hsts_days) = match &tls.source {
             CertificateSource::None => return Ok(None),
+            CertificateSource::Acme(settings) => {
+                let at = Arc::clone(&resolver);
+                let acme = Acme::start(settings.clone(), &certificates, at).await;
+                let https = Https::new(resolver, tls.hsts_days, port, &settings.names);
+                let task = tokio::spawn(acme.keep(asked, stop.clone()));
+                return Ok(Some(started(https, task)));
+            }
             CertificateSource::Files { cert, key } => {
                 let watch = FileWatch::start(cert, key, Arc::clone(&resolver))?;
                 (Keeper::Files(watch), tls.hsts_days)
@@ -65,7 +83,7 @@ impl Tls {
             // Who trusts no authority of ours can go past the browser's warning, which HSTS would forbid.
             CertificateSource::SelfSigned { names } => {
                 let own = OwnCertificate {
-                    dir: config.data.dir.join(DIRECTORY),
+                    dir: certificates,
                     names: names.clone(),
                     config: Box::new(config.clone()),
                     resolver: Arc::clone(&resolver),
@@ -78,16 +96,9 @@ impl Tls {
             made?;
             keeper = Keeper::Own(own);
         }
-        let port = tls.public_port.unwrap_or_else(|| first_port(config));
-        let (looks, asked) = mpsc::channel(MAX_LOOKS);
-        let stop = CancellationToken::new();
+        let https = Https::new(resolver, hsts_days, port, &[]);
         let task = tokio::spawn(keep(keeper, asked, stop.clone()));
-        Ok(Some(Self {
-            https: Https::new(resolver, hsts_days, port),
-            looks,
-            stop,
-            task,
-        }))
+        Ok(Some(started(https, task)))
     }
 
     /// For the HTTP side.
@@ -95,7 +106,7 @@ impl Tls {
         self.https.clone()
     }
 
-    /// Looks now whether files have changed; what is given back resolves when that is done. Where several looks are asked for
+    /// Looks now whether files have changed, or a certificate is due; what is given back resolves when that is done. Where several looks are asked for
     /// already, one more is not needed.
     pub fn reload(&self) -> oneshot::Receiver<()> {
         let (done, looked) = oneshot::channel();

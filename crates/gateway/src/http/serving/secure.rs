@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use axum::Router;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -47,6 +48,11 @@ impl Secured {
         }
         let accepting = self.https.acceptor().accept(stream);
         match timeout(bounds.head_timeout, accepting).await {
+            Ok(Ok(mut stream)) if Https::is_over(stream.get_ref().1) => {
+                tracing::debug!(%peer, "an authority has looked");
+                // Whether it waits for the end is its affair.
+                _ = timeout(bounds.head_timeout, stream.shutdown()).await;
+            }
             Ok(Ok(stream)) => {
                 connection.tls = true;
                 server.serve(stream, connection).await;
