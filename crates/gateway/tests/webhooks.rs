@@ -2,16 +2,22 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 
+mod http_support;
 mod program_support;
 mod webhook_support;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
+use apiary::config::{Config, Environment};
+use apiary::supervisor::{EVENT_QUEUE, LabelChange};
+use apiary::webhooks::Webhooks;
 use apiary_sim::{Broker, Simulator, SimulatorConfig};
 use apiary_wire::camera::Activity;
 use aws_lc_rs::digest::{SHA256, digest};
+use futures_util::FutureExt as _;
+use http_support::{CAMERA, Gateway};
 use jiff::Timestamp;
 use program_support::viewer::{Noticed, Viewer};
 use program_support::{DEADLINE, cheap, within};
@@ -20,6 +26,7 @@ use serde_json::Value;
 use webhook_support::{Delivery, FAIL, Hook, Mode, PATH, Program, SECRET, TAKE, command};
 
 const WAITING: &str = "apiary_webhook_events_waiting";
+const FAILED: &str = "apiary_webhook_attempts_failed_total";
 const SENT: &str = "apiary_webhook_events_sent_total";
 const FULL: &str = "apiary_webhook_events_dropped_total{reason=\"queue_full\"}";
 
@@ -229,7 +236,7 @@ async fn an_event_is_sent_again_until_it_is_taken_and_its_signature_is_new() {
     assert_eq!(ids.len(), 1, "the same event");
     heard.iter().for_each(check_signature);
     program.until_figure(WAITING, 0).await;
-    assert!(program.figure("apiary_webhook_attempts_failed_total").await >= 1);
+    assert!(program.figure(FAILED).await >= 1);
     assert_eq!(program.figure(SENT).await, 1);
     simulator.shutdown().await;
 }
@@ -251,6 +258,8 @@ async fn a_full_queue_loses_the_oldest_and_says_so() {
     let log = program.stop().await;
     simulator.shutdown().await;
     assert_eq!(log.matches("are dropped, the oldest first").count(), 1);
+    assert_eq!(log.matches("a webhook takes no event").count(), 1);
+    assert!(!log.contains(SECRET) && !log.contains(PATH), "h09: {log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -262,6 +271,7 @@ async fn a_receiver_that_never_answers_holds_up_nobody() {
     slow.until("it is asked", |heard| !heard.is_empty()).await;
     quick.until("all four", |heard| heard.len() >= 4).await;
     assert_eq!(slow.heard().len(), 1, "it still has the first");
+    assert_eq!(program.figure(FAILED).await, 0, "and was not given up yet");
     // Nor the end of the program, and what it has not taken stays.
     let log = program.stop().await;
     assert!(!log.contains("not written in time"), "{log}");
@@ -387,4 +397,51 @@ async fn h10_a_private_address_is_refused_unless_it_is_allowed() {
     let said = String::from_utf8(check.stdout).unwrap();
     assert!(said.contains("PROBLEM webhooks.urls"), "{said}");
     assert_eq!(hook.heard().len(), 0);
+}
+
+/// What is lost is counted, and what comes afterwards is told.
+#[tokio::test]
+async fn more_at_once_than_can_be_taken_note_of_is_counted() {
+    let gateway = Gateway::start().await;
+    let hook = Hook::start(TAKE).await;
+    let dir = tempfile::tempdir().unwrap();
+    let variables = [
+        ("APIARY_WEBHOOKS_URLS", hook.url()),
+        ("APIARY_WEBHOOKS_SECRET", SECRET.to_owned()),
+        ("APIARY_WEBHOOKS_ALLOW_PRIVATE", "127.0.0.1/32".to_owned()),
+        ("APIARY_DATA_DIR", dir.path().display().to_string()),
+    ];
+    let environment = Environment {
+        variables: variables
+            .map(|(name, value)| (name.to_owned(), value))
+            .into(),
+        ..Environment::default()
+    };
+    let webhooks = Webhooks::new(&Config::load(None, &environment).unwrap()).unwrap();
+    let tasks = webhooks.tell_of(&gateway.supervisor).await;
+    gateway.camera_says_hello(CAMERA).await;
+    hook.until_kind("camera.online").await;
+
+    // Nobody else has a turn on this thread meanwhile.
+    for number in 0..2 * EVENT_QUEUE {
+        let change = LabelChange {
+            name: Some(Some(number.to_string())),
+            ..LabelChange::default()
+        };
+        let changed = gateway
+            .supervisor
+            .label_camera(http_support::id(CAMERA), change);
+        _ = changed.now_or_never();
+    }
+    let started = gateway
+        .post_json(&format!("/streams/{CAMERA}/start"), None)
+        .await;
+    assert_eq!(started.0, StatusCode::CREATED);
+    gateway.rtp_started(CAMERA).await;
+    hook.until_kind("stream.started").await;
+    let dropped = webhooks.counts().dropped.counts();
+    let dropped: BTreeMap<&str, u64> = dropped.collect();
+    assert!(dropped["not_kept"] >= EVENT_QUEUE as u64, "{dropped:?}");
+    tasks.shutdown().await;
+    gateway.stop().await;
 }

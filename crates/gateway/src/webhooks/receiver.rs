@@ -251,3 +251,125 @@ async fn under_way(attempt: &mut Option<Attempt>) -> Option<Outcome> {
 fn lock(queue: &Mutex<Queue>) -> MutexGuard<'_, Queue> {
     queue.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Environment};
+
+    /// A receiver that is told nothing by itself.
+    struct Rig {
+        receiver: Receiver,
+        _dir: tempfile::TempDir,
+    }
+
+    impl Rig {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let (queue, error) = Queue::open(dir.path().join("t.queue"), 10);
+            assert!(error.is_none(), "{error:?}");
+            let variables = [
+                ("APIARY_WEBHOOKS_URLS", "https://hooks.example/"),
+                ("APIARY_WEBHOOKS_SECRET", "0123456789abcdef"),
+            ];
+            let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            let environment = Environment {
+                variables: variables.into(),
+                ..Environment::default()
+            };
+            let config = Config::load(None, &environment).unwrap().webhooks.unwrap();
+            let receiver = Receiver {
+                place: 0,
+                url: config.receivers[0].clone(),
+                sender: Arc::new(Sender::new(&config).unwrap()),
+                queue: Arc::new(Mutex::new(queue)),
+                inbox: mpsc::channel(1).1,
+                counts: Arc::new(Counts::new(1)),
+                keep_for: Duration::from_secs(60),
+                course: Course::default(),
+            };
+            Self {
+                receiver,
+                _dir: dir,
+            }
+        }
+
+        async fn hold(&mut self, at: Timestamp) {
+            self.receiver.hold(&Event::test(at)).await;
+        }
+
+        fn first(&self) -> Option<u64> {
+            lock(&self.receiver.queue).first().map(|first| first.number)
+        }
+
+        async fn answer(&mut self, status: u16) {
+            let number = self.first().unwrap();
+            let status = StatusCode::from_u16(status).unwrap();
+            let outcome = match status.is_success() {
+                true => Ok(status),
+                false => Err(DeliveryError::Status(status)),
+            };
+            self.receiver.settle(number, outcome).await;
+        }
+
+        fn dropped(&self) -> Vec<(&'static str, u64)> {
+            let counts = self.receiver.counts.dropped.counts();
+            counts.filter(|(_, count)| *count > 0).collect()
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_refused_again_and_again_makes_way() {
+        let mut rig = Rig::new();
+        for _ in 0..2 {
+            rig.hold(Timestamp::now()).await;
+        }
+        for _ in 0..2 * REFUSALS {
+            rig.answer(503).await;
+        }
+        for _ in 1..REFUSALS {
+            rig.answer(400).await;
+        }
+        assert_eq!((rig.first(), rig.dropped()), (Some(1), vec![]));
+        rig.answer(400).await;
+        assert_eq!(
+            (rig.first(), rig.dropped()),
+            (Some(2), vec![("refused", 1)])
+        );
+        // The next one has as many tries.
+        rig.answer(400).await;
+        assert_eq!(rig.first(), Some(2));
+        rig.answer(200).await;
+        assert_eq!(rig.first(), None);
+        let counts = &rig.receiver.counts;
+        assert_eq!(counts.sent.get(), 1);
+        assert_eq!(counts.failed.get(), u64::from(3 * REFUSALS + 1));
+        assert_eq!(counts.queued(), 0);
+    }
+
+    #[tokio::test]
+    async fn pauses_grow_while_it_takes_nothing_and_end_when_it_does() {
+        let mut rig = Rig::new();
+        for _ in 0..2 {
+            rig.hold(Timestamp::now()).await;
+        }
+        for _ in 0..20 {
+            rig.answer(500).await;
+            assert!(rig.receiver.course.pause <= LONGEST_PAUSE);
+        }
+        assert!(rig.receiver.course.pause >= LONGEST_PAUSE / 2);
+        rig.answer(200).await;
+        assert_eq!(rig.receiver.course.pause, Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn what_is_too_old_is_not_sent_any_more() {
+        let mut rig = Rig::new();
+        rig.hold(Timestamp::now() - Duration::from_secs(61)).await;
+        assert_eq!(rig.receiver.counts.queued(), 1);
+        assert!(rig.receiver.next_attempt().await.is_none());
+        assert_eq!(rig.dropped(), [("too_old", 1)]);
+        rig.hold(Timestamp::now()).await;
+        assert!(rig.receiver.next_attempt().await.is_some());
+    }
+}
