@@ -10,10 +10,13 @@
 mod sources;
 
 use std::net::{TcpListener, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use apiary::check::{Report, Severity, examine};
+use apiary_store::SqliteStore;
 use sources::environment;
+use sqlx::{Connection as _, SqliteConnection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Settings on ports that are free, with `more` over them.
@@ -116,6 +119,53 @@ async fn a_data_directory_that_cannot_be_is_a_problem() {
     let (severity, text) = worst(&report, "data.dir");
     assert_eq!(severity, Severity::Problem);
     assert!(text.contains("/proc"), "{text}");
+}
+
+#[tokio::test]
+async fn a_database_is_looked_at() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().display().to_string();
+    let file = dir.path().join("apiary.db");
+    let looked = async || check(&[("APIARY_DATA_DIR", &data)]).await.0;
+    drop(SqliteStore::open(&file).await.unwrap());
+    assert_eq!(worst(&looked().await, "database").0, Severity::Good);
+
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).unwrap();
+    let (severity, text) = worst(&looked().await, "database");
+    assert_eq!(severity, Severity::Note);
+    assert!(
+        text.contains("chmod 600") && text.contains("apiary.db"),
+        "{text}"
+    );
+
+    let mut raw = SqliteConnection::connect(&format!("sqlite://{}", file.display()))
+        .await
+        .unwrap();
+    let versions = [
+        (
+            "DELETE FROM _sqlx_migrations WHERE version > 1",
+            Severity::Note,
+            "db backup",
+        ),
+        (
+            "UPDATE _sqlx_migrations SET version = 9999",
+            Severity::Problem,
+            "newer version",
+        ),
+    ];
+    for (sql, expected, said) in versions {
+        sqlx::raw_sql(sql).execute(&mut raw).await.unwrap();
+        let (severity, text) = worst(&looked().await, "database");
+        assert_eq!(severity, expected, "{text}");
+        let report = looked().await;
+        let all: Vec<_> = report.findings.iter().map(ToString::to_string).collect();
+        assert!(all.join("\n").contains(said), "{all:#?}");
+    }
+    drop(raw);
+    std::fs::write(&file, "a letter").unwrap();
+    let (severity, text) = worst(&looked().await, "database");
+    assert_eq!(severity, Severity::Problem);
+    assert!(text.contains("no SQLite database"), "{text}");
 }
 
 #[tokio::test]

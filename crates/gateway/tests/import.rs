@@ -166,6 +166,8 @@ async fn settings_mean_what_the_env_meant() {
             notes: Vec::new(),
             // Not used by the built-in engine, and only shown.
             kurento: meant.kurento.clone(),
+            // The same said otherwise.
+            written: meant.written.clone(),
             ..config
         };
         format!("{config:#?}")

@@ -15,6 +15,7 @@ use apiary_store::{
     StoreWriter, Write,
 };
 use postgres_support::{Cluster, Database, Fault, OWNER, PASSWORD_IN_URL, run};
+use sqlx::Connection as _;
 use suite::{Home, camera_row, stream_session};
 use tokio::net::{TcpListener, TcpSocket};
 
@@ -34,11 +35,13 @@ impl Home for Server {
         PostgresStore::export(&target(&self.0.url()), line).await
     }
 
-    async fn forget_last_migration(&self) {
-        self.change(
-            "DELETE FROM apiary_migrations WHERE version = (SELECT max(version) FROM apiary_migrations)",
-        )
-        .await;
+    async fn make_old(&self) {
+        let mut owner = self.0.raw().await;
+        run(&mut owner, &format!("SET ROLE {OWNER}")).await;
+        let mut migrations = sqlx::migrate!("./migrations/postgres");
+        migrations.dangerous_set_table_name("apiary_migrations");
+        migrations.run_to(1, &mut owner).await.unwrap();
+        owner.close().await.unwrap();
     }
 
     async fn change(&self, sql: &'static str) {

@@ -33,11 +33,13 @@ impl Home for Place {
         SqliteStore::export(&self.path, line).await
     }
 
-    async fn forget_last_migration(&self) {
-        self.change(
-            "DELETE FROM _sqlx_migrations WHERE version = (SELECT max(version) FROM _sqlx_migrations)",
-        )
-        .await;
+    async fn make_old(&self) {
+        std::fs::create_dir_all(self.path.parent().unwrap()).unwrap();
+        let options = SqliteConnectOptions::new().filename(&self.path);
+        let mut raw = options.create_if_missing(true).connect().await.unwrap();
+        let migrations = sqlx::migrate!("./migrations/sqlite");
+        migrations.run_to(1, &mut raw).await.unwrap();
+        raw.close().await.unwrap();
     }
 
     async fn change(&self, sql: &'static str) {
@@ -183,4 +185,18 @@ async fn who_finds_the_file_in_use_is_told_of_the_directory() {
     let _first = place.open().await.unwrap();
     let error = place.open().await.unwrap_err();
     assert!(error.to_string().contains("data.dir"), "{error}");
+}
+
+#[tokio::test]
+async fn a_backup_of_an_older_version_is_brought_up_to_date_at_the_next_start() {
+    let (older, place) = (place(), place());
+    older.make_old().await;
+    older.change(suite::OLD_ROWS).await;
+    assert!(!SqliteStore::is_current(&older.path).await.unwrap());
+    let kept = SqliteStore::restore(&place.path, &older.path, suite::at(0));
+    assert_eq!(kept.await.unwrap(), None);
+    let store = place.open().await.unwrap();
+    let cameras = store.cameras().await.unwrap();
+    assert_eq!(cameras[0].label.name.as_deref(), Some("Porch"));
+    assert!(SqliteStore::is_current(&place.path).await.unwrap());
 }

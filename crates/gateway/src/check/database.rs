@@ -1,11 +1,44 @@
-//! Does the PostgreSQL server answer, and may we use the database?
+//! Does the PostgreSQL server answer, and may we use the database? Can the file be used, and by whom?
 
-use apiary_store::{PostgresStore, PostgresTarget};
+use std::path::Path;
+
+use apiary_store::{PostgresStore, PostgresTarget, SqliteStore};
 
 use super::Report;
 use crate::cli::with_causes;
+use crate::tls::private_file;
 
 const SUBJECT: &str = "database.url";
+/// The file has no key of its own.
+const FILE: &str = "database";
+
+/// Looks at the file; one that is not there yet will be made.
+pub(super) async fn examine_file(path: &Path, report: &mut Report) {
+    if !path.exists() {
+        return;
+    }
+    let shown = path.display();
+    match SqliteStore::is_current(path).await {
+        Ok(true) => report.good(FILE, format!("{shown} can be read")),
+        Ok(false) => report.note(
+            FILE,
+            format!(
+                "{shown} is of an older version, and the next start brings it up to date; that version cannot use it \
+                 then, so make a backup first: apiary db backup FILE"
+            ),
+        ),
+        Err(error) => report.problem(FILE, with_causes(&error)),
+    }
+    if let Err(open) = private_file::check(path) {
+        report.note(
+            FILE,
+            format!(
+                "others can read {shown}, and hashes of passwords are in it; run: {}",
+                open.command()
+            ),
+        );
+    }
+}
 
 pub(super) async fn examine(target: &PostgresTarget, report: &mut Report) {
     match PostgresStore::examine(target).await {

@@ -15,6 +15,7 @@ mod webhooks;
 use std::fmt;
 use std::path::Path;
 
+use crate::app;
 use crate::config::{Config, Engine, Environment};
 use crate::logging::printable;
 
@@ -138,7 +139,10 @@ async fn examine_parts(config: &Config, report: &mut Report) {
     broker::examine(config, report).await;
     match &config.database.target {
         Some(target) => database::examine(target, report).await,
-        None => storage::examine(&config.data.dir, report),
+        None => {
+            storage::examine(&config.data.dir, report);
+            database::examine_file(&app::database(config), report).await;
+        }
     }
     network::examine(config, report);
     if let Some(webhooks) = &config.webhooks {

@@ -6,14 +6,14 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{ConnectOptions, Connection};
+use sqlx::Connection;
+use sqlx::sqlite::SqliteConnection;
 use tempfile::NamedTempFile;
 
-use super::{BUSY_TIMEOUT, MIGRATIONS, MODE, SqliteStore, beside, file_error, lock};
+use super::look::{existing, not_newer, open, version};
+use super::{MODE, SqliteStore, beside, file_error, lock};
 use crate::copy::{CopyError, failed};
-use crate::error::{FileProblem, Place, StoreError};
-use crate::{export, migrations};
+use crate::error::{FileProblem, StoreError};
 
 /// What SQLite keeps beside a database.
 const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
@@ -76,74 +76,12 @@ impl SqliteStore {
         settle(whole, path, true)?;
         Ok(kept)
     }
-
-    /// Gives each row of the database at `path` to `line` as a JSON object; secrets are left out. Works while a program has
-    /// it, and shows one moment.
-    ///
-    /// # Errors
-    /// [`CopyError`]; each text says what to do.
-    pub async fn export(path: &Path, line: export::Line<'_>) -> Result<(), CopyError> {
-        let mut database = existing(path).await?;
-        let place = || Place::File(path.to_owned());
-        migrations::must_be_latest(&MIGRATIONS, version(&mut database, path).await?, place)?;
-        let mut moment = database.begin().await.map_err(export::unreadable)?;
-        export::sqlite(&mut moment, line).await
-    }
-}
-
-/// Opens a database that is there, to read it.
-async fn existing(path: &Path) -> Result<SqliteConnection, CopyError> {
-    if path.exists() {
-        Ok(open(path, true).await?)
-    } else {
-        Err(CopyError::NoDatabase(path.to_owned()))
-    }
-}
-
-async fn open(path: &Path, read_only: bool) -> Result<SqliteConnection, StoreError> {
-    SqliteConnectOptions::new()
-        .filename(path)
-        .read_only(read_only)
-        .busy_timeout(BUSY_TIMEOUT)
-        .connect()
-        .await
-        .map_err(|source| file_error(path, FileProblem::of(&source), source))
-}
-
-/// The version of our schema there.
-async fn version(connection: &mut SqliteConnection, path: &Path) -> Result<i64, StoreError> {
-    let found: Result<Option<i64>, _> =
-        sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations")
-            .fetch_one(connection)
-            .await;
-    match found {
-        Ok(Some(found)) => Ok(found),
-        Ok(None) => Err(file_error(path, FileProblem::ForeignSchema, "it is empty")),
-        Err(source) => {
-            // It has no such table.
-            let is_sqlite = FileProblem::of(&source) == FileProblem::Other;
-            let problem = if is_sqlite {
-                FileProblem::ForeignSchema
-            } else {
-                FileProblem::of(&source)
-            };
-            Err(file_error(path, problem, source))
-        }
-    }
 }
 
 /// Looks whether a copy can be used; tells its version.
 async fn examine(connection: &mut SqliteConnection, path: &Path) -> Result<i64, CopyError> {
     let version = version(connection, path).await?;
-    let known = migrations::latest(&MIGRATIONS);
-    if version > known {
-        return Err(StoreError::Newer {
-            place: Place::File(path.to_owned()),
-            found: version,
-            known,
-        }
-        .into());
-    }
+    not_newer(path, version)?;
     let found: String = sqlx::query_scalar("PRAGMA integrity_check(1)")
         .fetch_one(connection)
         .await

@@ -1,6 +1,7 @@
 //! The embedded database: one SQLite file in WAL mode.
 
 mod backup;
+mod look;
 mod prune;
 mod read;
 mod write;

@@ -83,8 +83,7 @@ pub(crate) async fn an_export_has_every_row_and_no_secret(home: impl Home) {
 }
 
 pub(crate) async fn an_export_of_an_older_schema_is_refused(home: impl Home) {
-    home.open().await.unwrap().close().await;
-    home.forget_last_migration().await;
+    home.make_old().await;
     let error = exported(&home).await.unwrap_err();
     assert!(
         matches!(error, CopyError::Store(StoreError::Older { .. })),

@@ -27,8 +27,8 @@ pub(crate) trait Home {
     /// Its rows as JSON lines.
     async fn export(&self, line: Line<'_>) -> Result<(), CopyError>;
 
-    /// Makes it look as if an older version had made it.
-    async fn forget_last_migration(&self);
+    /// Makes it as the first version of the program did.
+    async fn make_old(&self);
 
     /// Runs a statement past the store.
     async fn change(&self, sql: &'static str);
@@ -60,6 +60,7 @@ macro_rules! suite {
             old_rows_go_in_small_batches
             an_export_has_every_row_and_no_secret
             an_export_of_an_older_schema_is_refused
+            an_older_database_is_brought_up_to_date_and_keeps_its_rows
         );
     };
     ($home:expr; $($case:ident)*) => {
@@ -247,6 +248,39 @@ pub(crate) async fn sessions_left_open_are_interrupted_once(home: impl Home) {
         [],
         "only once"
     );
+}
+
+/// A row of each table, as the first version wrote it.
+pub(crate) const OLD_ROWS: &str = "\
+    INSERT INTO stream_sessions (session_id, camera_id, stream_id, status, created_at, updated_at) VALUES \
+    ('s', '01010101010101010101010101010101', '01010101-0101-0101-0101-010101010101', 'starting', \
+     '2023-11-14T22:13:21.000000Z', '2023-11-14T22:13:21.000000Z'); \
+    INSERT INTO viewer_sessions (viewer_id, stream_session_id, connected_at) VALUES \
+    ('09090909-0909-0909-0909-090909090909', 's', '2023-11-14T22:13:29.000000Z'); \
+    INSERT INTO cameras (camera_id, name, connection_status, created_at, updated_at) VALUES \
+    ('01010101010101010101010101010101', 'Porch', 'connected', '2023-11-14T22:13:21.000000Z', \
+     '2023-11-14T22:13:21.000000Z')";
+
+pub(crate) async fn an_older_database_is_brought_up_to_date_and_keeps_its_rows(home: impl Home) {
+    home.make_old().await;
+    home.change(OLD_ROWS).await;
+    let store = home.open().await.unwrap();
+    let row = CameraRow {
+        label: CameraLabel {
+            name: Some("Porch".to_owned()),
+            ..CameraLabel::default()
+        },
+        connection: ConnectionState::Connected,
+        ..CameraRow::new(camera(1), at(1))
+    };
+    assert_eq!(store.cameras().await.unwrap(), [row]);
+    let sessions = store.stream_sessions(None, 9).await.unwrap();
+    assert_eq!(sessions.len(), 1);
+    assert_eq!(sessions[0].created_at, at(1));
+    let viewers = store.viewer_sessions("s").await.unwrap();
+    assert_eq!(viewers[0].connected_at, at(9));
+    store.apply(&[Write::Camera(camera_row(1))]).await.unwrap();
+    assert_eq!(store.cameras().await.unwrap()[0].label, camera_row(1).label);
 }
 
 pub(crate) async fn a_failing_row_takes_its_whole_transaction_back(home: impl Home) {
