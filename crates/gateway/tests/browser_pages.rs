@@ -190,6 +190,32 @@ async fn a_household_sets_up_shares_a_camera_and_ends_that() {
             "document.getElementById('token-secret').textContent.startsWith('apt_')",
         )
         .await;
+        home.click("#webhooks-test").await;
+        home.until(
+            "there are none",
+            "document.getElementById('notice').textContent.includes('webhooks.urls')",
+        )
+        .await;
+        let report = r#"{"receivers": [
+            {"receiver": "https://one.example/…", "delivered": true, "status": 204, "error": null},
+            {"receiver": "<img src=x onerror=window.hacked=1>", "delivered": false, "status": null, "error": "no connection"}
+        ]}"#;
+        let answer_once = format!(
+            "const real = fetch; window.fetch = async () => {{ window.fetch = real; return new Response(`{report}`); }}"
+        );
+        home.run(&answer_once).await;
+        home.click("#webhooks-test").await;
+        home.until(
+            "what came of it",
+            "document.getElementById('webhooks').innerText.includes('took it (204)') \
+             && document.getElementById('webhooks').innerText.includes('no connection')",
+        )
+        .await;
+        assert_eq!(
+            home.run("return document.querySelectorAll('main img').length + (window.hacked ?? 0)")
+                .await,
+            0
+        );
         home.screenshot("account").await;
         let link = fetched(&home, "/api/shares", "shares[0].path").await;
 

@@ -9,6 +9,8 @@ import { enter, onSubmit, tell } from './session.js';
 import { cameraName } from './words.js';
 
 const HOUR_MS = 3_600_000;
+/** A receiver of webhooks has ten seconds to answer. */
+const WEBHOOKS_TIMEOUT_MS = 15_000;
 /** What a role may do, in words. @type {Record<string, string>} */
 const MAY = { viewer: 'watches', operator: 'watches, starts and stops', admin: 'may do everything' };
 
@@ -33,6 +35,7 @@ async function begin() {
     await call('POST', '/api/auth/logout');
     location.replace('/login');
   }));
+  if (me.user.role === 'admin') offerWebhookTest();
   if (!me.accounts || me.user.guest) return;
   await run(showCameras);
   byId('users-panel').hidden = me.user.role !== 'admin';
@@ -103,6 +106,24 @@ async function showUsers() {
     facts: `${MAY[user.role]} · ${seen(user.cameras)}`,
     actions: [['Remove', () => confirm(`Remove ${user.name}, with all logins, tokens and share links?`)
       ? remove(`/api/users/${user.id}`, true) : Promise.resolve()]],
+  }));
+}
+
+function offerWebhookTest() {
+  byId('webhooks-panel').hidden = false;
+  const button = /** @type {HTMLButtonElement} */ (byId('webhooks-test'));
+  button.addEventListener('click', () => void run(async () => {
+    button.disabled = true;
+    try {
+      const { receivers } = await call('POST', '/api/webhooks/test', undefined, WEBHOOKS_TIMEOUT_MS);
+      fill('webhooks', receivers, ({ receiver, delivered, status, error }) => ({
+        title: receiver,
+        facts: delivered ? `took it (${status})` : error,
+        actions: [],
+      }));
+    } finally {
+      button.disabled = false;
+    }
   }));
 }
 

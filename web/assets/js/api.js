@@ -62,15 +62,16 @@ export async function stopStream(camera) {
  * @param {string} method
  * @param {string} path
  * @param {object} [body]
+ * @param {number} [timeoutMs]
  * @returns {Promise<any>} `null` where the answer has no body
  */
-export async function call(method, path, body) {
+export async function call(method, path, body, timeoutMs = TIMEOUT_MS) {
   let response;
   try {
     response = await fetch(path, {
       method,
       cache: 'no-store',
-      signal: AbortSignal.timeout(TIMEOUT_MS),
+      signal: AbortSignal.timeout(timeoutMs),
       ...(body && { headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) }),
     });
   } catch {
