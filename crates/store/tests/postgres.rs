@@ -35,6 +35,21 @@ impl Home for Server {
         PostgresStore::export(&target(&self.0.url()), line).await
     }
 
+    async fn schema(&self) -> Vec<String> {
+        let sql = "SELECT format('%s.%s %s%s', table_name, column_name, data_type, \
+                   CASE is_nullable WHEN 'NO' THEN ' NOT NULL' ELSE '' END) COLLATE \"C\" \
+                   FROM information_schema.columns WHERE table_schema = 'public' AND table_name <> 'apiary_migrations' \
+                   UNION ALL SELECT indexdef FROM pg_indexes \
+                   WHERE schemaname = 'public' AND tablename <> 'apiary_migrations' \
+                   UNION ALL SELECT format('-- %s %s', version, encode(checksum, 'hex')) FROM apiary_migrations ORDER BY 1";
+        let mut raw = self.0.raw().await;
+        sqlx::query_scalar(sql).fetch_all(&mut raw).await.unwrap()
+    }
+
+    fn golden(&self) -> &'static str {
+        "postgres.txt"
+    }
+
     async fn make_old(&self) {
         let mut owner = self.0.raw().await;
         run(&mut owner, &format!("SET ROLE {OWNER}")).await;

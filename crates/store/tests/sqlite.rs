@@ -33,6 +33,18 @@ impl Home for Place {
         SqliteStore::export(&self.path, line).await
     }
 
+    async fn schema(&self) -> Vec<String> {
+        let options = SqliteConnectOptions::new().filename(&self.path);
+        let mut raw = options.connect().await.unwrap();
+        let sql = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE '\\_sqlx%' ESCAPE '\\' \
+                   UNION ALL SELECT '-- ' || version || ' ' || lower(hex(checksum)) FROM _sqlx_migrations ORDER BY 1";
+        sqlx::query_scalar(sql).fetch_all(&mut raw).await.unwrap()
+    }
+
+    fn golden(&self) -> &'static str {
+        "sqlite.sql"
+    }
+
     async fn make_old(&self) {
         std::fs::create_dir_all(self.path.parent().unwrap()).unwrap();
         let options = SqliteConnectOptions::new().filename(&self.path);

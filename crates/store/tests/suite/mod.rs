@@ -4,6 +4,7 @@
 mod accounts;
 mod export;
 mod retention;
+mod schema;
 
 use std::time::Duration;
 
@@ -26,6 +27,12 @@ pub(crate) trait Home {
 
     /// Its rows as JSON lines.
     async fn export(&self, line: Line<'_>) -> Result<(), CopyError>;
+
+    /// Its tables and indexes in words, in an order that stays, and the migrations with their checksums.
+    async fn schema(&self) -> Vec<String>;
+
+    /// The file that holds [`Home::schema`].
+    fn golden(&self) -> &'static str;
 
     /// Makes it as the first version of the program did.
     async fn make_old(&self);
@@ -61,6 +68,7 @@ macro_rules! suite {
             an_export_has_every_row_and_no_secret
             an_export_of_an_older_schema_is_refused
             an_older_database_is_brought_up_to_date_and_keeps_its_rows
+            the_schema_is_the_golden_one
         );
     };
     ($home:expr; $($case:ident)*) => {
@@ -78,6 +86,7 @@ pub(crate) use suite;
 pub(crate) use accounts::*;
 pub(crate) use export::*;
 pub(crate) use retention::*;
+pub(crate) use schema::*;
 
 pub(crate) fn at(second: i64) -> Timestamp {
     Timestamp::new(1_700_000_000 + second, 0).unwrap()
