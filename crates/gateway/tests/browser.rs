@@ -5,6 +5,7 @@
 mod browser_support;
 mod program_support;
 
+use apiary::config::CertificateSource;
 use apiary_sim::StopReason;
 use browser_support::chromium::Browser;
 use browser_support::{DEADLINE, and_then_clean_up, screenshots, take_turn};
@@ -179,6 +180,29 @@ async fn the_viewer_page_has_picture_sound_numbers_and_stops_the_camera(moved: M
         assert_eq!(program.viewer_count().await, 0);
 
         page.click("#toggle").await;
+        page.frames_advance(VIDEO, 15).await;
+    };
+    and_then_clean_up(test, async { page.clone().close().await }).await;
+    browser.stop().await;
+    program.stop().await;
+}
+
+/// Whoever comes to the old address ends at the new one, where page and signaling speak TLS alike.
+#[tokio::test(flavor = "multi_thread")]
+async fn pictures_come_over_https_to_who_came_over_http() {
+    let _turn = take_turn();
+    let mut plan = Plan::to_look_at(Moved::BuiltIn, 1);
+    plan.change = |config| {
+        let names = Vec::new();
+        config.tls.source = CertificateSource::SelfSigned { names };
+    };
+    let (program, browser) = (Program::start(plan).await, Browser::start().await);
+    let page = browser.page().await;
+    let test = async {
+        let [camera] = program.camera_ids();
+        page.open(&program.url(&format!("/viewer?camera={camera}")))
+            .await;
+        assert_eq!(page.run("return location.protocol").await, "https:");
         page.frames_advance(VIDEO, 15).await;
     };
     and_then_clean_up(test, async { page.clone().close().await }).await;

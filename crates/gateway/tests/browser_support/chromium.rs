@@ -81,6 +81,8 @@ impl Browser {
         let options = json!({"binary": CHROMIUM, "args": arguments});
         let mut capabilities = Capabilities::new();
         capabilities.insert("goog:chromeOptions".to_owned(), options);
+        // As somebody who has gone past the warning, since nobody imports an authority here.
+        capabilities.insert("acceptInsecureCerts".to_owned(), json!(true));
         let client = ClientBuilder::new(HttpConnector::new())
             .capabilities(capabilities)
             .connect(&self.url)
