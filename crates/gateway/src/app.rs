@@ -245,6 +245,7 @@ impl App {
                         writer,
                         webhooks,
                         reloader,
+                        self.tls.as_ref().map(Tls::https),
                     ),
                     supervisor,
                     engine,

@@ -385,7 +385,15 @@ async fn certificates_change_under_open_connections() {
     put("next/https.key", "site/https.key");
     look_now(&site.tls).await;
     assert_eq!(site.presented(&old_ca).await, None);
-    assert!(site.presented(&site.file("next/ca.crt")).await.is_some());
+    let next_ca = site.file("next/ca.crt");
+    let new = site.presented(&next_ca).await.unwrap();
+    let until = new.not_after.as_second();
+    let config = client(&next_ca, &[&TLS13]);
+    let mut stream = connect(site.gateway.http, NAME, config).await.unwrap();
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: {NAME}\r\nConnection: close\r\n\r\n");
+    let figures = ask(&mut stream, &request).await;
+    let figure = format!("\napiary_https_certificate_end_seconds {until}\n");
+    assert!(figures.contains(&figure), "{figures}");
     assert_hears(&mut socket).await;
     site.stop().await;
 }

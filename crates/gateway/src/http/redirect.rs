@@ -52,7 +52,7 @@ async fn send_on(
             "the Host header is missing or wrong",
         );
     };
-    if !redirect.https.has_certificate() {
+    if redirect.https.valid_until().is_none() {
         let why = "there is no certificate yet; its log says why";
         return refuse(StatusCode::SERVICE_UNAVAILABLE, why);
     }

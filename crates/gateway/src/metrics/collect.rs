@@ -13,6 +13,7 @@ use super::process;
 use super::text::Exposition;
 use crate::operation::{Pulse, Readiness};
 use crate::supervisor::{CameraCommands, Supervisor};
+use crate::tls::Https;
 use crate::webhooks::Webhooks;
 
 /// Who is asked.
@@ -31,6 +32,8 @@ pub struct Sources {
     pub pulse: Arc<Pulse>,
     /// Events on their way to other programs.
     pub webhooks: Webhooks,
+    /// The certificate, where HTTPS is spoken.
+    pub https: Option<Https>,
 }
 
 /// The figures; clones read the same.
@@ -71,6 +74,7 @@ impl Metrics {
         database(&mut text, sources);
         media_servers(&mut text, sources);
         webhooks(&mut text, sources);
+        certificate(&mut text, sources);
         text.histogram(
             "apiary_control_lag_seconds",
             "How late the control side (API, signaling, keepalives) was, by a timer of its own.",
@@ -115,6 +119,20 @@ fn readiness(text: &mut Exposition, sources: &Sources) {
     for (part, look) in report.parts() {
         since.with(&[("part", part)], look.since.as_millisecond() as f64 / 1e3);
     }
+}
+
+fn certificate(text: &mut Exposition, sources: &Sources) {
+    let end = match &sources.https {
+        Some(https) => https
+            .valid_until()
+            .map_or(0.0, |end| end.as_second() as f64),
+        None => f64::INFINITY,
+    };
+    text.gauge(
+        "apiary_https_certificate_end_seconds",
+        "When the certificate for HTTPS ends, in seconds since 1970; 0: there is none yet; infinite: HTTPS is off.",
+    )
+    .is(end);
 }
 
 fn streams(text: &mut Exposition, sources: &Sources) {

@@ -16,6 +16,7 @@ use apiary_store::StoreWriter;
 
 use crate::metrics::{Metrics, Sources};
 use crate::supervisor::{CameraCommands, Supervisor};
+use crate::tls::Https;
 use crate::webhooks::Webhooks;
 
 pub use liveness::{HUNG_AFTER, Liveness};
@@ -49,6 +50,7 @@ impl Operation {
         writer: StoreWriter,
         webhooks: Webhooks,
         reloader: Reloader,
+        https: Option<Https>,
     ) -> Self {
         let pulse = Arc::new(Pulse::default());
         let readiness = Readiness::new(commands.broker(), Arc::clone(&engine), writer.clone());
@@ -61,6 +63,7 @@ impl Operation {
             readiness: readiness.clone(),
             pulse: Arc::clone(&pulse),
             webhooks: webhooks.clone(),
+            https,
         });
         Self {
             readiness,

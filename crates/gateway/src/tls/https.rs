@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use rustls::crypto::aws_lc_rs;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ServerConfig, ServerConnection};
@@ -70,9 +71,9 @@ impl Https {
         self.resolver.challenges().answer(token)
     }
 
-    /// Whether there is a certificate; one by ACME may take its time.
-    pub fn has_certificate(&self) -> bool {
-        self.resolver.facts().is_some()
+    /// Until when the certificate is valid; `None` where there is none yet, since one by ACME may take its time.
+    pub fn valid_until(&self) -> Option<Timestamp> {
+        self.resolver.facts().map(|facts| facts.not_after)
     }
 
     /// Whether that host is ours: the certificate is for it, or the one that is asked for.

@@ -130,6 +130,7 @@ impl Gateway {
             writes,
             webhooks,
             Reloads::none().reloader(),
+            https.clone(),
         );
         let watched = operation.clone();
         let parts = HttpParts {
