@@ -12,10 +12,11 @@ use std::time::Duration;
 use apiary_store::{AccountStore, PostgresStore, SqliteStore, Store, StoreError, StoreWriter};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::Accounts;
+use crate::auth::{Accounts, PublicKeys, PublicKeysError};
 use crate::cli::with_causes;
 use crate::config::{Config, MqttConfig};
 use crate::engine::{self, EngineStartError, StartedEngine};
@@ -106,6 +107,9 @@ pub enum AppError {
     /// The webhooks' certificate authority cannot be used.
     #[error(transparent)]
     Webhooks(#[from] TlsFileError),
+    /// There are no keys of signed tokens.
+    #[error(transparent)]
+    PublicKeys(#[from] PublicKeysError),
     /// There is no certificate for HTTPS.
     #[error(transparent)]
     Tls(#[from] TlsStartError),
@@ -146,6 +150,7 @@ pub async fn run(
         log_level: controls.log_level,
         tls,
         webhooks,
+        background: JoinSet::new(),
     };
     let ended = match engine::start(&app.config) {
         Ok(engine) => app.with_engine(engine, listeners, ready).await,
@@ -186,6 +191,8 @@ struct App {
     log_level: LogLevel,
     tls: Option<Tls>,
     webhooks: Webhooks,
+    /// What has no end of its own; it ends with the program.
+    background: JoinSet<()>,
 }
 
 impl App {
@@ -266,19 +273,22 @@ impl App {
 
     /// What decides: who may do what, and what streams do.
     async fn start_control(
-        &self,
+        &mut self,
         parts: SupervisorParts,
     ) -> Result<(Supervisor, Arc<Accounts>), AppError> {
-        let auth = &self.config.auth;
         let accounts = Accounts::open(
             Arc::clone(&self.accounts),
             parts.writer.clone(),
-            auth.enabled,
-            auth.session_lifetime,
+            &self.config.auth,
         )
         .await?;
+        let accounts = Arc::new(accounts);
+        if let Some(path) = self.config.auth.jwt.jwks.clone() {
+            let keys = PublicKeys::take(Arc::clone(&accounts), path).await?;
+            self.background.spawn(keys.keep());
+        }
         let supervisor = Supervisor::start_up(parts).await?;
-        Ok((supervisor, Arc::new(accounts)))
+        Ok((supervisor, accounts))
     }
 
     fn bounds(&self) -> Bounds {

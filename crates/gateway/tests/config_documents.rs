@@ -8,7 +8,7 @@
 #[allow(dead_code, reason = "shared with tests that need more of it")]
 mod sources;
 
-use apiary::config::keys::{KEYS, LATER, LEGACY};
+use apiary::config::keys::{KEYS, LEGACY};
 use apiary::config::{Config, Environment};
 use sources::{environment, root};
 
@@ -58,12 +58,6 @@ fn every_variable_of_existing_installations_is_documented() {
             row.contains(&format!("`{key}`")),
             "{name}: {key} is missing in: {row}"
         );
-    }
-    for (name, _) in LATER {
-        let exists = document
-            .lines()
-            .any(|line| line.starts_with(&format!("| `{name}` |")));
-        assert!(exists, "docs/config.md has no row for {name}");
     }
 }
 

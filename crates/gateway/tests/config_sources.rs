@@ -13,7 +13,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use apiary::config::keys::{KEYS, KURENTO_ONLY, LATER, LEGACY};
+use apiary::config::keys::{KEYS, KURENTO_ONLY, LEGACY};
 use apiary::config::values::{BrokerAddress, BrokerTarget};
 use apiary::config::{
     AcmeChallenge, CertificateSource, Config, Engine, Environment, LogFormat, TurnTransport,
@@ -202,6 +202,9 @@ fn every_key_has_a_variable() {
                 "http.hosts" => "cams.example",
                 "http.trusted_proxies" => "10.0.0.0/8",
                 "auth.enabled" => "true",
+                "auth.jwt_secret" => "0123456789abcdef0123456789abcdef",
+                "auth.jwks" => "/nowhere",
+                "auth.jwt_issuer" | "auth.jwt_audience" => "https://id.example",
                 "metrics.listen" => "127.0.0.1:9100",
                 "mqtt.server_name" => "name",
                 "mqtt.extra_clients" => "watcher read prod/device/#",
@@ -459,13 +462,15 @@ fn an_existing_installation_starts_with_its_own_names() {
         .iter()
         .map(|note| note.subject.as_str())
         .collect();
-    for (name, _) in LATER.iter().chain(KURENTO_ONLY) {
+    for (name, _) in KURENTO_ONLY {
         assert!(noted.contains(name), "{name} is not noted");
     }
     assert_eq!(config.media.engine, Engine::Sfu, "a name is no choice");
     let notes = format!("{:?}", config.notes);
     assert!(!notes.contains("canary"), "{notes}");
     assert!(config.auth.enabled);
+    assert!(noted.contains(&"JWT_SECRET_KEY"), "it is too short");
+    assert_eq!(config.auth.jwt.secret, None);
 }
 
 #[test]
@@ -499,7 +504,7 @@ fn accounts_are_on_where_others_can_come() {
 #[test]
 fn old_names_work_one_by_one() {
     assert_eq!(
-        LEGACY.len() + LATER.len(),
+        LEGACY.len(),
         30,
         "the list of existing installations' names"
     );

@@ -4,12 +4,17 @@
 
 mod http_support;
 
+use std::net::Ipv4Addr;
+
 use apiary::auth::{Actor, NewUser, Principal};
+use apiary::config::values::IpNetwork;
+use apiary::http::Bounds;
 use apiary::http::openapi::document_of_routes;
 use apiary::secret::Secret;
 use apiary_store::{CameraScope, Role};
 use http_support::{CAMERA, DEADLINE, Gateway, OFFER, OTHER_CAMERA, Socket, id, within};
 use jiff::{SignedDuration, Timestamp};
+use jsonwebtoken::{EncodingKey, Header, encode};
 use reqwest::{RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
@@ -819,6 +824,85 @@ async fn the_first_administrator_is_made_with_the_link_of_the_console() {
     let again = house.post(&nobody, "/api/auth/setup", &again).await;
     assert_eq!(again.0, StatusCode::FORBIDDEN);
     assert!(house.gateway.accounts.open_setup().is_none());
+    house.gateway.stop().await;
+}
+
+#[tokio::test]
+async fn who_asks_too_much_is_told_to_wait_and_nobody_else_is() {
+    let bounds = Bounds::new(1024, 1024);
+    let gateway = Gateway::start_by(bounds, None, |config| {
+        config.http.trusted_proxies = IpNetwork::new(Ipv4Addr::LOCALHOST.into(), 32)
+            .into_iter()
+            .collect();
+        config.http.requests_per_second = 5;
+        config.http.joins_per_second = 1;
+    })
+    .await;
+    let ask = async |from: &str, path: &str| {
+        let request = gateway.request("GET", path);
+        let request = request.header("x-forwarded-for", from);
+        request.send().await.unwrap()
+    };
+    let mut refused = None;
+    for _ in 0..100 {
+        let response = ask("198.51.100.1", "/cameras").await;
+        if response.status() == StatusCode::TOO_MANY_REQUESTS {
+            refused = Some(response);
+            break;
+        }
+    }
+    let refused = refused.expect("there is a limit");
+    assert_eq!(refused.headers()["retry-after"], "1");
+    let other = ask("198.51.100.2", "/cameras").await;
+    assert_eq!(other.status(), StatusCode::OK);
+    let join = async |from: &str| {
+        let join = gateway
+            .request("POST", &format!("/whep/{CAMERA}"))
+            .header("x-forwarded-for", from)
+            .header("content-type", "application/sdp")
+            .body(OFFER);
+        join.send().await.unwrap().status()
+    };
+    let mut statuses = vec![join("198.51.100.3").await];
+    while statuses.last() == Some(&StatusCode::CREATED) && statuses.len() < 19 {
+        statuses.push(join("198.51.100.3").await);
+    }
+    assert_eq!(statuses.pop(), Some(StatusCode::TOO_MANY_REQUESTS));
+    assert!(statuses.len() >= 10, "a burst: {statuses:?}");
+    assert_eq!(join("198.51.100.4").await, StatusCode::CREATED);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn tokens_that_others_sign_count_by_what_they_say() {
+    let secret = "0123456789abcdef0123456789abcdef";
+    let bounds = Bounds::new(1024, 1024);
+    let gateway = Gateway::start_by(bounds, None, |config| {
+        config.auth.enabled = true;
+        config.auth.jwt.secret = Some(Secret::new(secret));
+    })
+    .await;
+    for camera in [CAMERA, OTHER_CAMERA] {
+        gateway.camera_says_hello(camera).await;
+    }
+    let house = House { gateway };
+    let exp = Timestamp::now().as_second() + 6;
+    let claims = json!({"sub": "dashboard", "role": "viewer", "cameras": [CAMERA], "exp": exp});
+    let key = EncodingKey::from_secret(secret.as_bytes());
+    let token = As::Token(encode(&Header::default(), &claims, &key).unwrap());
+    let (status, cameras) = house.get(&token, "/cameras").await;
+    assert_eq!(cameras["count"], 1, "{status} {cameras}");
+    let stop = format!("/streams/{CAMERA}/stop");
+    let new = json!({"name": "x", "role": "viewer"});
+    for (path, body) in [(stop.as_str(), &json!({})), ("/api/tokens", &new)] {
+        let (status, _) = house.post(&token, path, body).await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{path}");
+    }
+    // It is over in a moment, and so is what is watched by it.
+    let mut socket = house.watch(&token).await;
+    assert_ended(&mut socket).await;
+    let (status, _) = house.get(&token, "/cameras").await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
     house.gateway.stop().await;
 }
 

@@ -7,13 +7,17 @@
 mod accounts;
 mod credential;
 mod directory;
+mod jwt;
 mod password;
 mod principal;
+mod public_keys;
 mod throttle;
 
 pub use accounts::{
     AccountError, Accounts, Actor, ClientInfo, NewLogin, NewShare, NewToken, NewUser, UserChange,
 };
 pub use credential::{ShareKey, new_secret};
-pub use principal::{Principal, Who};
+pub use jwt::JwksError;
+pub use principal::{Principal, SignedToken, Who};
+pub use public_keys::{PublicKeys, PublicKeysError};
 pub use throttle::{Attempt, Throttle};

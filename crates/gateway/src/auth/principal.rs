@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use apiary_store::{CameraScope, LoginId, Role, ShareId, TokenId, UserId};
 use apiary_wire::id::CameraId;
+use jiff::Timestamp;
 
 /// Somebody, and what they may do. Found anew for each request; what lasts longer keeps the [`Who`] and asks again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +20,7 @@ pub struct Principal {
 }
 
 /// By what somebody is known.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Who {
     /// Accounts are off: everybody may do everything.
     Anybody,
@@ -29,6 +30,21 @@ pub enum Who {
     Token(UserId, TokenId),
     /// Somebody with a share link.
     Share(ShareId),
+    /// Somebody with a token that others signed.
+    Signed(Arc<SignedToken>),
+}
+
+/// What a token says that others signed, as far as it counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedToken {
+    /// Who shows it.
+    pub subject: String,
+    /// What they may do.
+    pub role: Role,
+    /// The cameras they may see.
+    pub cameras: CameraScope,
+    /// When it ends.
+    pub expires_at: Timestamp,
 }
 
 impl Principal {
@@ -56,12 +72,15 @@ impl Principal {
     pub fn is_guest(&self) -> bool {
         match self.who {
             Who::Share(_) => true,
-            Who::Anybody | Who::Login(..) | Who::Token(..) => false,
+            Who::Anybody | Who::Login(..) | Who::Token(..) | Who::Signed(_) => false,
         }
     }
 
     /// Whether what `owner` made is theirs: by the same user, whatever they showed, or the same share link.
     pub fn owns(&self, owner: &Who) -> bool {
+        if let (Who::Signed(mine), Who::Signed(other)) = (&self.who, owner) {
+            return mine.subject == other.subject; // with a newer token, say
+        }
         match (self.who.user(), owner.user()) {
             (Some(mine), Some(other)) => mine == other,
             (None, None) => self.who == *owner,
@@ -75,7 +94,7 @@ impl Who {
     pub fn user(&self) -> Option<UserId> {
         match self {
             Self::Login(user, _) | Self::Token(user, _) => Some(*user),
-            Self::Anybody | Self::Share(_) => None,
+            Self::Anybody | Self::Share(_) | Self::Signed(_) => None,
         }
     }
 }

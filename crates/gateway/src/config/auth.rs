@@ -1,13 +1,19 @@
-//! The section `[auth]`: whether anybody has to log in, and for how long a login counts.
+//! The section `[auth]`: whether anybody has to log in, for how long a login counts, and whose signed tokens count.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Config;
+use super::raw::RawValue;
 use super::reader::Reader;
-use super::values;
+use super::values::{self, Parsed, reject, text};
+use crate::secret::Secret;
 
 /// A day.
 const DAY: Duration = Duration::from_secs(24 * 3600);
+/// Shortest secret of signed tokens: HS256 wants 256 bits (RFC 7518 §3.2), which random hexadecimal text of this length
+/// has half of, and words never.
+pub(super) const MIN_JWT_SECRET: usize = 32;
 
 /// `[auth]`
 #[derive(Clone, Debug)]
@@ -16,6 +22,23 @@ pub struct AuthConfig {
     pub enabled: bool,
     /// After this time a login has to be made anew.
     pub session_lifetime: Duration,
+    /// Whose signed tokens count.
+    pub jwt: JwtConfig,
+}
+
+/// Tokens (JWT) that others sign.
+#[derive(Clone, Debug)]
+pub struct JwtConfig {
+    /// What HS256 tokens are signed with.
+    pub secret: Option<Secret>,
+    /// File with the public keys of those who sign with RS256 or ES256.
+    pub jwks: Option<PathBuf>,
+    /// Who must have signed.
+    pub issuer: Option<String>,
+    /// For whom they must be.
+    pub audience: Option<String>,
+    /// Name of the claim that holds the role.
+    pub role_claim: String,
 }
 
 pub(super) fn load(reader: &mut Reader) -> AuthConfig {
@@ -25,7 +48,29 @@ pub(super) fn load(reader: &mut Reader) -> AuthConfig {
             .read("auth.enabled", values::boolean)
             .unwrap_or_default(),
         session_lifetime: DAY * u32::try_from(days.unwrap_or(30)).unwrap_or(30),
+        jwt: JwtConfig {
+            secret: reader.read("auth.jwt_secret", secret),
+            jwks: reader.read("auth.jwks", values::readable_file),
+            issuer: reader.read("auth.jwt_issuer", text),
+            audience: reader.read("auth.jwt_audience", text),
+            role_claim: reader
+                .read("auth.jwt_role_claim", text)
+                .unwrap_or_else(|| "role".to_owned()),
+        },
     }
+}
+
+fn secret(value: &RawValue) -> Parsed<Secret> {
+    let secret = text(value)?;
+    if secret.len() < MIN_JWT_SECRET {
+        return reject(
+            format!(
+                "it has fewer than {MIN_JWT_SECRET} characters, and whoever guesses it is administrator"
+            ),
+            "write what `openssl rand -hex 32` prints",
+        );
+    }
+    Ok(Secret::new(secret))
 }
 
 /// What depends on where the program listens.

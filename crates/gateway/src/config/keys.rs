@@ -57,10 +57,17 @@ pub const KEYS: &[Key] = &[
     ),
     key("http.max_connections", "8192"),
     key("http.max_connections_per_address", "256"),
+    key("http.requests_per_second", "50"),
+    key("http.joins_per_second", "5"),
     key("http.hosts", "[]"),
     key("http.trusted_proxies", "[]"),
     key("auth.enabled", ""),
     key("auth.session_days", "30"),
+    key("auth.jwt_secret", ""),
+    key("auth.jwks", ""),
+    key("auth.jwt_issuer", ""),
+    key("auth.jwt_audience", ""),
+    key("auth.jwt_role_claim", "\"role\""),
     key("signaling.listen", "[\"127.0.0.1:8765\"]"),
     key("tls.mode", ""),
     key("tls.cert", ""),
@@ -169,6 +176,7 @@ pub const LEGACY: &[(&str, &str)] = &[
     ("DASHBOARD_SSL_CERT_FILE", "tls.cert"),
     ("DASHBOARD_SSL_KEY_FILE", "tls.key"),
     ("AUTH_ENABLED", "auth.enabled"),
+    ("JWT_SECRET_KEY", "auth.jwt_secret"),
     ("LOG_LEVEL", "log.level"),
     ("DEBUG", "log.level"),
     ("KURENTO_WS_URL", "kurento.servers"),
@@ -207,13 +215,6 @@ pub const KURENTO_ONLY: &[(&str, &str)] = &[
     ),
 ];
 
-/// Names of existing installations for what this version does not have, and what to know about it. They are accepted, so
-/// that an installation starts unchanged.
-pub const LATER: &[(&str, &str)] = &[(
-    "JWT_SECRET_KEY",
-    "ignored: tokens that others sign are not in this version; make API tokens instead",
-)];
-
 /// The key of that path.
 pub(super) fn find(path: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.path == path)
@@ -226,11 +227,7 @@ pub(super) fn is_section(name: &str) -> bool {
 
 /// Whether a variable of that name is read.
 pub(super) fn is_ours(name: &str) -> bool {
-    name.starts_with(PREFIX)
-        || LEGACY
-            .iter()
-            .chain(LATER)
-            .any(|(legacy, _)| *legacy == name)
+    name.starts_with(PREFIX) || LEGACY.iter().any(|(legacy, _)| *legacy == name)
 }
 
 /// The key whose variable has that name.

@@ -1,10 +1,10 @@
 //! The environment names of existing installations.
 //!
-//! They set the same keys as our own names, so that an installation moves over with its `.env` as it is. Names for what
-//! this version does not have are noted, never refused.
+//! They set the same keys as our own names, so that an installation moves over with its `.env` as it is.
 
 use std::net::Ipv6Addr;
 
+use super::auth::MIN_JWT_SECRET;
 use super::keys;
 use super::raw::{Entry, Origin, RawValue};
 use super::reader::{Reader, Variables};
@@ -12,11 +12,6 @@ use super::values::{MQTT_PORT, MQTTS_PORT};
 
 /// Sets what the old names among these variables say.
 pub(super) fn apply(reader: &mut Reader, variables: &Variables) {
-    for (name, text) in keys::LATER {
-        if variables.contains_key(*name) {
-            reader.note(*name, *text);
-        }
-    }
     for (name, _) in keys::KURENTO_ONLY {
         if variables.contains_key(*name) {
             reader.found_what_only_kurento_uses(name);
@@ -59,6 +54,23 @@ pub(super) fn apply(reader: &mut Reader, variables: &Variables) {
     ports(reader, variables);
     stun(reader, variables);
     tls(reader, variables);
+    jwt_secret(reader, variables);
+}
+
+/// One that could be guessed is left alone rather than refused: the old service asked nobody for it.
+fn jwt_secret(reader: &mut Reader, variables: &Variables) {
+    let Some((secret, origin)) = text(variables, "JWT_SECRET_KEY") else {
+        return;
+    };
+    if secret.len() < MIN_JWT_SECRET {
+        reader.note(
+            "JWT_SECRET_KEY",
+            format!("not used: it has fewer than {MIN_JWT_SECRET} characters, and whoever guesses it would be administrator"),
+        );
+        return;
+    }
+    let value = RawValue::Untyped(secret.to_owned());
+    reader.set("auth.jwt_secret", value, origin.clone());
 }
 
 fn text<'a>(variables: &'a Variables, name: &str) -> Option<(&'a str, &'a Origin)> {

@@ -129,6 +129,8 @@ fn http(reader: &mut Reader) -> HttpConfig {
                     .map(str::to_owned)
                     .to_vec()
             }),
+        requests_per_second: number(reader, "http.requests_per_second", 0..=100_000, 50),
+        joins_per_second: number(reader, "http.joins_per_second", 0..=10_000, 5),
         hosts: reader
             .read("http.hosts", |value| values::list(value, values::host_name))
             .unwrap_or_default(),

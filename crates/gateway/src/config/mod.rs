@@ -37,7 +37,7 @@ use std::time::Duration;
 use apiary_store::{PostgresTarget, Retention};
 use apiary_wire::units::Bitrate;
 
-pub use auth::AuthConfig;
+pub use auth::{AuthConfig, JwtConfig};
 pub use demo::DemoPorts;
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors, Note};
@@ -105,6 +105,10 @@ pub struct HttpConfig {
     pub listen: Vec<SocketAddr>,
     /// Origins (`scheme://host[:port]`) of foreign pages that may call the API from a browser.
     pub cors_origins: Vec<String>,
+    /// Requests of one user, or one address of somebody unknown, a second; 0: no limit.
+    pub requests_per_second: u32,
+    /// Joins, likewise.
+    pub joins_per_second: u32,
     /// Host names by which browsers reach this server, beside addresses and this machine's own names.
     pub hosts: Vec<String>,
     /// Proxies whose word about a client's address and scheme is believed.

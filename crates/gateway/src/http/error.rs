@@ -69,9 +69,19 @@ impl ApiError {
         Self::not_found("there is no such camera, or it is not shared with you")
     }
 
+    /// The same request may succeed once this time is over.
+    pub(crate) fn retry_after(self, wait: Duration) -> Self {
+        Self {
+            retry_after: Some(wait),
+            ..self
+        }
+    }
+
     /// The same request may succeed later without anybody changing anything.
     pub(crate) fn is_passing(&self) -> bool {
-        self.status.is_server_error() || self.status == StatusCode::CONFLICT
+        self.status.is_server_error()
+            || self.status == StatusCode::CONFLICT
+            || self.status == StatusCode::TOO_MANY_REQUESTS
     }
 }
 
@@ -121,10 +131,9 @@ impl From<AccountError> for ApiError {
         match error {
             AccountError::Bad(_) => Self::bad_request(message),
             AccountError::WrongPassword => Self::new(StatusCode::UNAUTHORIZED, message),
-            AccountError::TooFast { wait } => Self {
-                retry_after: Some(wait),
-                ..Self::new(StatusCode::TOO_MANY_REQUESTS, message)
-            },
+            AccountError::TooFast { wait } => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, message).retry_after(wait)
+            }
             AccountError::NoSuch(_) => Self::not_found(message),
             AccountError::Conflict(_) => Self::new(StatusCode::CONFLICT, message),
             AccountError::Forbidden(_) => Self::forbidden(message),

@@ -20,7 +20,6 @@ use super::identity::Caller;
 use super::origin::{OriginPolicy, Requester, is_preflight};
 use super::serving::Connection;
 use super::state::HttpState;
-use crate::auth::Accounts;
 use crate::config::values::IpNetwork;
 use crate::tls::Https;
 use crate::tls::name::Name;
@@ -35,7 +34,7 @@ pub(super) struct Guard {
     origins: OriginPolicy,
     hosts: HostPolicy,
     trusted_proxies: Vec<IpNetwork>,
-    accounts: Arc<Accounts>,
+    http: HttpState,
     https: Option<Https>,
     content_security_policy: HeaderValue,
     strict_transport_security: Option<HeaderValue>,
@@ -62,7 +61,7 @@ impl Guard {
             origins,
             hosts: http.hosts.clone(),
             trusted_proxies: http.trusted_proxies.clone(),
-            accounts: Arc::clone(&http.accounts),
+            http: http.clone(),
             https,
             content_security_policy,
             strict_transport_security,
@@ -114,10 +113,10 @@ pub(super) async fn pass(
     let hsts = guard.strict_transport_security(&parts);
     let requester = guard.origins.requester(&parts.headers);
     let client = Client::of(&parts, &guard.trusted_proxies);
-    let caller = Caller::find(&guard.accounts, client, &parts);
+    let caller = Caller::find(&guard.http.accounts, client, &parts);
     let preflight = is_preflight(&parts.method, &parts.headers);
     let options = parts.method == axum::http::Method::OPTIONS;
-    let mut response = match guard.judge(&requester, &caller, &parts) {
+    let mut response = match guard.judge(&requester, client, &caller, &parts) {
         Err(refusal) => refusal.into_response(),
         Ok(()) => {
             parts.extensions.insert(client);
@@ -143,6 +142,7 @@ impl Guard {
     fn judge(
         &self,
         requester: &Requester,
+        client: Client,
         caller: &Caller,
         request: &Parts,
     ) -> Result<(), ApiError> {
@@ -161,6 +161,8 @@ impl Guard {
             );
             return Err(ApiError::new(StatusCode::MISDIRECTED_REQUEST, message));
         }
+        let who = caller.known().map(|principal| &principal.who);
+        self.http.rates.request(who, client.ip)?;
         let acts = !request.method.is_safe() || request.headers.contains_key(UPGRADE);
         if !acts {
             return Ok(());

@@ -7,6 +7,7 @@
 //! together with its description, so that `/openapi.json` cannot forget one.
 
 mod accounts;
+mod allowance;
 pub mod assets;
 mod client;
 mod error;
@@ -18,6 +19,7 @@ pub mod openapi;
 mod operation;
 mod origin;
 mod policy;
+mod rate;
 pub(crate) mod redirect;
 mod rest;
 mod server;

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::host::HostPolicy;
 use super::origin::OriginPolicy;
+use super::rate::RateLimits;
 use super::serving::Bounds;
 use super::views::Views;
 use super::whep::WhepSessions;
@@ -72,6 +73,7 @@ pub struct Inner {
     pub(super) hosts: HostPolicy,
     pub(super) trusted_proxies: Vec<IpNetwork>,
     pub(super) accounts: Arc<Accounts>,
+    pub(super) rates: RateLimits,
     pub(super) whep: WhepSessions,
     pub(super) views: Views,
     pub(super) operation: Operation,
@@ -94,6 +96,10 @@ impl HttpState {
             hosts: HostPolicy::new(parts.config.hosts),
             trusted_proxies: parts.config.trusted_proxies,
             accounts: parts.accounts,
+            rates: RateLimits::new(
+                parts.config.requests_per_second,
+                parts.config.joins_per_second,
+            ),
             whep: WhepSessions::default(),
             views: Views::default(),
             operation: parts.operation,

@@ -109,8 +109,7 @@ impl Gateway {
         change(&mut config);
         let http_config = config.http.clone();
         let auth = config.auth.clone();
-        let lifetime = auth.session_lifetime;
-        let accounts = Accounts::open(database, writes.clone(), auth.enabled, lifetime).await;
+        let accounts = Accounts::open(database, writes.clone(), &auth).await;
         let accounts = Arc::new(accounts.unwrap());
         let supervisor = Supervisor::start_up(SupervisorParts {
             config: Arc::new(config),

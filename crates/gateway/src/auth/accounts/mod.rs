@@ -23,9 +23,11 @@ use uuid::Uuid;
 
 use super::credential::{self, ShareKey};
 use super::directory::Directory;
+use super::jwt::{JwksError, Verifier};
 use super::password::Passwords;
 use super::principal::{Principal, Who};
 use super::throttle::{FORGET_AFTER, Throttle};
+use crate::config::AuthConfig;
 
 pub use logins::{ClientInfo, NewLogin};
 pub use tokens::{NewShare, NewToken};
@@ -92,6 +94,7 @@ pub struct Actor<'a> {
 pub struct Accounts {
     enabled: bool,
     session_lifetime: SignedDuration,
+    verifier: Verifier,
     store: Arc<dyn AccountStore>,
     writer: StoreWriter,
     directory: RwLock<Directory>,
@@ -105,15 +108,14 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// Reads all accounts. Without `enabled` everybody may do everything.
+    /// Reads all accounts. Where they are not enabled everybody may do everything.
     ///
     /// # Errors
     /// When the database cannot be read.
     pub async fn open(
         store: Arc<dyn AccountStore>,
         writer: StoreWriter,
-        enabled: bool,
-        session_lifetime: Duration,
+        config: &AuthConfig,
     ) -> Result<Self, StoreError> {
         let tables = store.account_tables().await?;
         let share_key = store.server_key(SHARE_KEY, &ShareKey::propose()).await?;
@@ -123,8 +125,9 @@ impl Accounts {
             .await?;
         remember(&throttle, now, &failures);
         Ok(Self {
-            enabled,
-            session_lifetime: SignedDuration::try_from(session_lifetime)
+            enabled: config.enabled,
+            verifier: Verifier::new(&config.jwt),
+            session_lifetime: SignedDuration::try_from(config.session_lifetime)
                 .unwrap_or(SignedDuration::MAX),
             directory: RwLock::new(Directory::new(tables)),
             store,
@@ -158,8 +161,20 @@ impl Accounts {
         self.current(&login)
     }
 
-    /// Who shows this token: an API token's, or a share link's.
+    /// Takes the public keys of those whose signed tokens count; gives how many can be used.
+    ///
+    /// # Errors
+    /// When there is none among them; those before stay.
+    pub fn set_public_keys(&self, jwks: &str) -> Result<usize, JwksError> {
+        self.verifier.set_keys(jwks)
+    }
+
+    /// Who shows this token: an API token's, a share link's, or one that others signed.
     pub fn of_token(&self, secret: &str) -> Option<Principal> {
+        if secret.contains('.') {
+            let token = self.verifier.verify(secret)?;
+            return self.current(&Who::Signed(Arc::new(token)));
+        }
         if let Some(share) = self.share_key.verify(secret) {
             return self.current(&Who::Share(share));
         }
@@ -175,6 +190,12 @@ impl Accounts {
     pub fn current(&self, who: &Who) -> Option<Principal> {
         let (directory, now) = (self.directory(), Timestamp::now());
         match *who {
+            Who::Signed(ref token) => (token.expires_at > now).then(|| Principal {
+                who: who.clone(),
+                name: format!("{}, by a signed token", token.subject).into(),
+                role: token.role,
+                cameras: Arc::new(token.cameras.clone()),
+            }),
             Who::Anybody => (!self.enabled).then(Principal::anybody),
             Who::Login(user, login) => {
                 let row = directory.login(login).filter(|row| row.expires_at > now)?;
@@ -215,6 +236,7 @@ impl Accounts {
         let directory = self.directory();
         match *who {
             Who::Anybody => None,
+            Who::Signed(ref token) => Some(token.expires_at),
             Who::Login(_, login) => directory.login(login).map(|row| row.expires_at),
             Who::Token(_, token) => directory.token(token)?.expires_at,
             Who::Share(share) => directory.share(share).map(|row| row.expires_at),
@@ -359,4 +381,4 @@ fn label(what: &str, text: &str, longest: usize) -> Result<String, AccountError>
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

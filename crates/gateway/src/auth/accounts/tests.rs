@@ -4,29 +4,31 @@ use apiary_store::{SqliteStore, Store as _, TokenId, WriterTask};
 use apiary_wire::id::CameraId;
 
 use super::*;
+use crate::config::{Config, Environment};
 use crate::secret::Secret;
 
 const PASSWORD: &str = "correct horse battery";
 
-struct Home {
+pub(in crate::auth) struct Home {
     dir: tempfile::TempDir,
 }
 
 /// What the accounts of a test stand on.
-type Opened = (Accounts, Arc<SqliteStore>, StoreWriter, WriterTask);
+pub(in crate::auth) type Opened = (Accounts, Arc<SqliteStore>, StoreWriter, WriterTask);
 
 impl Home {
-    fn new() -> Self {
+    pub(in crate::auth) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         Self { dir }
     }
 
-    async fn open(&self) -> Opened {
+    pub(in crate::auth) async fn open(&self) -> Opened {
         let path = self.dir.path().join("test.db");
         let store = Arc::new(SqliteStore::open(&path).await.unwrap());
         let (writer, task) = StoreWriter::spawn(store.clone());
-        let month = Duration::from_secs(30 * 24 * 3600);
-        let accounts = Accounts::open(store.clone(), writer.clone(), true, month).await;
+        let mut config = Config::load(None, &Environment::default()).unwrap().auth;
+        config.enabled = true;
+        let accounts = Accounts::open(store.clone(), writer.clone(), &config).await;
         (accounts.unwrap(), store, writer, task)
     }
 }

@@ -75,7 +75,7 @@ fn must_be_logged_in(asker: &Principal) -> Result<(), ApiError> {
         Who::Anybody => Err(ApiError::forbidden(
             "accounts are off (auth.enabled), so there is nobody to whom it could belong",
         )),
-        Who::Token(..) | Who::Share(_) => {
+        Who::Token(..) | Who::Share(_) | Who::Signed(_) => {
             Err(ApiError::forbidden("log in for this; a token cannot do it"))
         }
     }

@@ -48,7 +48,7 @@ impl Admission {
 
     /// Loopback is bounded with all others only: a proxy on this machine brings everybody from there.
     pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Permit, Full> {
-        let address = counted_as(address);
+        let address = site_of(address);
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         if taken.all >= self.most {
             return Err(Full::All);
@@ -83,7 +83,8 @@ impl Drop for Permit {
     }
 }
 
-fn counted_as(address: IpAddr) -> IpAddr {
+/// What counts as one address.
+pub(in crate::http) fn site_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) if !v6.is_loopback() => {
             let site = u128::MAX << (u128::BITS - IPV6_SITE_BITS);

@@ -21,6 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+pub(super) use admission::site_of;
 pub(super) use body::BodyTooSlow;
 pub(super) use secure::Secured;
 

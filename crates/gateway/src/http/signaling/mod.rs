@@ -1,6 +1,5 @@
 //! WebRTC signaling over a WebSocket, as existing pages speak it: [`message`] is the language, [`session`] one socket.
 
-mod allowance;
 mod message;
 mod outbox;
 mod session;

@@ -17,10 +17,10 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior};
 
-use super::allowance::Allowance;
 use super::message::{Candidate, ClientMessage, MessageError, ServerMessage};
 use super::outbox::{NotReading, Outbox};
 use crate::auth::Who;
+use crate::http::allowance::{Allowance, Rate};
 use crate::http::error::ApiError;
 use crate::http::state::HttpState;
 use crate::supervisor::{JoinedStream, SupervisorEvent, ViewerOffer, ViewerOrigin};
@@ -29,6 +29,11 @@ use crate::supervisor::{JoinedStream, SupervisorEvent, ViewerOffer, ViewerOrigin
 const PING_EVERY: Duration = Duration::from_secs(20);
 /// A page that says nothing for this long, not even a pong, is gone.
 const SILENT_FOR: Duration = Duration::from_secs(65);
+/// What one socket may ask. A page sends one offer and a few dozen candidates.
+const RATE: Rate = Rate {
+    burst: 120,
+    per_second: 20,
+};
 /// What an offer costs of the socket's allowance; other messages cost 1.
 const OFFER_COST: u32 = 10;
 
@@ -163,7 +168,7 @@ impl Session {
     }
 
     fn charge(&mut self, cost: u32) -> Result<(), End> {
-        if self.allowance.take(Instant::now(), cost) {
+        if self.allowance.take(Instant::now(), cost, RATE) {
             return Ok(());
         }
         let message = "too many messages in too short a time; the connection is closed".to_owned();
@@ -207,7 +212,10 @@ impl Session {
     /// A further offer on the same socket replaces the viewer: that is how some pages reconnect.
     async fn join(&mut self, camera: CameraId, offer: String) -> Result<(), End> {
         self.leave().await;
-        if let Err(refusal) = self.may_watch(camera) {
+        let may_join = self
+            .may_watch(camera)
+            .and_then(|()| self.http.rates.join(&self.who, self.origin.ip));
+        if let Err(refusal) = may_join {
             return self.report(refusal);
         }
         let offer = ViewerOffer {

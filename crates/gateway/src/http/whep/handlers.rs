@@ -57,6 +57,7 @@ impl<S: Send + Sync> FromRequestParts<S> for SessionPath {
         (status = 406, description = "an answer of type application/sdp is not accepted", body = ErrorBody),
         (status = 413, description = "the offer is too long", body = ErrorBody),
         (status = 415, description = "the body is not application/sdp", body = ErrorBody),
+        (status = 429, description = "too many joins in too short a time", body = ErrorBody),
         (status = 502, description = "a media server failed at it", body = ErrorBody),
         (status = 503, description = "no room for one more viewer or stream, or no media server to take it", body = ErrorBody),
     ))]
@@ -68,6 +69,7 @@ pub(super) async fn create(
     headers: HeaderMap,
     BoundedBytes(body): BoundedBytes,
 ) -> Result<Response, ApiError> {
+    http.rates.join(&asker.who, ip)?;
     require_type(&headers, SDP)?;
     if !accepts(&headers, SDP) {
         let message = format!("the answer is {SDP}, which the Accept header does not allow");
