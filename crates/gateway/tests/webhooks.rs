@@ -220,6 +220,31 @@ async fn what_waits_outlives_a_kill_and_is_delivered_under_the_same_ids() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn that_streams_stopped_with_the_program_is_told_after_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let hook = Hook::start(TAKE).await;
+    let program = Program::start(dir.path(), &[&hook], &[]).await;
+    let simulator = cameras(&program, 1).await;
+    let camera = simulator.cameras()[0].id();
+    let start = program.request("POST", &format!("/streams/{camera}/start"));
+    assert_eq!(start.send().await.unwrap().status(), StatusCode::CREATED);
+    let started = hook.until_kind("stream.started").await.json();
+    hook.set(FAIL);
+    program.stop().await;
+    simulator.shutdown().await;
+    hook.set(TAKE);
+    let program = Program::start(dir.path(), &[&hook], &[]).await;
+    let is_stop =
+        |delivery: &&Delivery| delivery.mode == TAKE && delivery.kind() == "stream.stopped";
+    let heard = hook.until("the stop", |heard| {
+        heard.iter().any(|delivery| is_stop(&delivery))
+    });
+    let stopped = heard.await.iter().find(is_stop).unwrap().json();
+    assert_eq!(stopped["data"]["session_id"], started["data"]["session_id"]);
+    program.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_event_is_sent_again_until_it_is_taken_and_its_signature_is_new() {
     let dir = tempfile::tempdir().unwrap();
     let hook = Hook::start(FAIL).await;
