@@ -9,7 +9,7 @@ mod process_support;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
@@ -28,6 +28,9 @@ use uuid::Uuid;
 /// What a password's hash looks like, and a token's.
 const PASSWORD_HASH: &str = "$argon2id$canary";
 const SECRET: SecretHash = SecretHash([0xab; 32]);
+
+/// A user that nobody is.
+const SERVICE: u32 = 54_321;
 
 fn database(dir: &Path) -> PathBuf {
     dir.join("apiary-data/apiary.db")
@@ -214,6 +217,35 @@ async fn a_backup_may_be_put_where_there_is_no_database() {
     let said = done(dir, &["restore", "b.db"]);
     assert!(!said.contains("kept"), "{said}");
     assert_eq!(names(&database(dir)).await, named("Porch"));
+}
+
+/// As with a package: the service has a user of its own, and who administers it is root.
+#[tokio::test]
+async fn what_root_restores_belongs_to_the_user_of_the_service() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path();
+    if dir.metadata().unwrap().uid() != 0 {
+        return; // only root can give files away
+    }
+    furnish(dir).await;
+    done(dir, &["backup", "b.db"]);
+    let data = dir.join("apiary-data");
+    std::fs::remove_dir_all(&data).unwrap();
+    std::fs::create_dir(&data).unwrap();
+    chown(&data, Some(SERVICE), Some(SERVICE)).unwrap();
+    for _ in ["where there was none", "over another"] {
+        done(dir, &["restore", "b.db"]);
+        for entry in std::fs::read_dir(&data).unwrap() {
+            let path = entry.unwrap().path();
+            let of = path.metadata().unwrap();
+            assert_eq!(
+                (of.uid(), of.gid()),
+                (SERVICE, SERVICE),
+                "{}",
+                path.display()
+            );
+        }
+    }
 }
 
 /// Runs statements on a database past the store.

@@ -102,7 +102,8 @@ async fn work(config: &Config, task: &Task) -> Result<(), DbError> {
             None => restore(&database, file).await,
             Some(target) => Err(on_server(target, |url| {
                 let options = "--clean --if-exists --no-owner --single-transaction";
-                format!("pg_restore {options} --dbname '{url}' '{}'", file.display())
+                let file = file.display();
+                format!("pg_restore {options} --dbname '{url}' '{file}'\nStop apiary before that.")
             })),
         },
         Task::Export { file } => export(&database, server, file.as_deref()).await,

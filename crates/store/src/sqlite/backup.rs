@@ -11,7 +11,7 @@ use sqlx::sqlite::SqliteConnection;
 use tempfile::NamedTempFile;
 
 use super::look::{existing, not_newer, open, version};
-use super::{MODE, SqliteStore, beside, file_error, lock};
+use super::{LOCK, MODE, SqliteStore, beside, file_error, lock};
 use crate::copy::{CopyError, failed};
 use crate::error::{FileProblem, StoreError};
 
@@ -62,7 +62,7 @@ impl SqliteStore {
         if found >= WITH_LOGINS {
             end_logins(whole.path()).await?;
         }
-        give_to_owner_of(path, &whole)?;
+        give_to_owner_of(path, [whole.path(), &beside(path, LOCK)])?;
         let kept = if path.exists() {
             fold_log_into(path).await;
             Some(keep_beside(path, now)?)
@@ -142,7 +142,7 @@ fn is_of(path: &Path, file: &Path) -> bool {
     let Ok(file) = fs::metadata(file) else {
         return false;
     };
-    let own = BESIDE.into_iter().chain(["", super::LOCK]);
+    let own = BESIDE.into_iter().chain(["", LOCK]);
     own.filter_map(|suffix| fs::metadata(beside(path, suffix)).ok())
         .any(|own| (own.dev(), own.ino()) == (file.dev(), file.ino()))
 }
@@ -165,19 +165,19 @@ fn settle(whole: NamedTempFile, path: &Path, overwrite: bool) -> Result<(), Copy
         .map_err(failed("write into", directory))
 }
 
-/// Who restores may be root, and who runs the service somebody else.
-fn give_to_owner_of(path: &Path, whole: &NamedTempFile) -> Result<(), CopyError> {
-    let before = fs::metadata(path).or_else(|_| fs::metadata(directory_of(path)));
-    let before = before.map_err(failed("look at", path))?;
-    let now = whole
-        .as_file()
-        .metadata()
-        .map_err(failed("look at", path))?;
-    if (before.uid(), before.gid()) == (now.uid(), now.gid()) {
-        return Ok(());
+/// Who restores may be root, and who runs the service somebody else: what they need must be theirs.
+fn give_to_owner_of(path: &Path, ours: [&Path; 2]) -> Result<(), CopyError> {
+    let owner = fs::metadata(path).or_else(|_| fs::metadata(directory_of(path)));
+    let owner = owner.map_err(failed("look at", path))?;
+    let owner = (owner.uid(), owner.gid());
+    for file in ours {
+        let now = fs::metadata(file).map_err(failed("look at", file))?;
+        if (now.uid(), now.gid()) != owner {
+            chown(file, Some(owner.0), Some(owner.1))
+                .map_err(failed("give to the owner of the database", file))?;
+        }
     }
-    chown(whole.path(), Some(before.uid()), Some(before.gid()))
-        .map_err(failed("give the restored file to the owner of", path))
+    Ok(())
 }
 
 /// Brings what is only in the log into the file; a database that is too damaged for that keeps its log.
