@@ -5,7 +5,8 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 /// Longer than anything may take that a test waits for.
@@ -84,17 +85,26 @@ pub(crate) fn serve(dir: &Path, udp: u16) -> Command {
 }
 
 /// A running program's log, as JSON.
-pub(crate) struct Log(std::io::Lines<BufReader<ChildStderr>>);
+pub(crate) struct Log(Receiver<String>);
 
 impl Log {
     pub(crate) fn of(running: &mut Running) -> Self {
-        Self(BufReader::new(running.0.stderr.take().unwrap()).lines())
+        let lines = BufReader::new(running.0.stderr.take().unwrap()).lines();
+        let (sender, receiver) = mpsc::channel();
+        // So that a record that does not come is waited for only so long.
+        std::thread::spawn(move || {
+            lines
+                .map_while(Result::ok)
+                .try_for_each(|line| sender.send(line))
+        });
+        Self(receiver)
     }
 
     /// The next record whose message begins so.
     pub(crate) fn until(&mut self, message: &str) -> serde_json::Value {
         loop {
-            let line = self.0.next().expect("the log goes on").unwrap();
+            let line = self.0.recv_timeout(PATIENCE);
+            let line = line.unwrap_or_else(|error| panic!("no record {message:?}: {error}"));
             let record: serde_json::Value = serde_json::from_str(&line).unwrap();
             if record["message"].as_str().unwrap().starts_with(message) {
                 return record;
@@ -104,7 +114,7 @@ impl Log {
 
     /// All records to the program's end.
     pub(crate) fn rest(self) -> Vec<serde_json::Value> {
-        let records = self.0.map(|line| serde_json::from_str(&line.unwrap()));
+        let records = self.0.iter().map(|line| serde_json::from_str(&line));
         records.collect::<Result<_, _>>().unwrap()
     }
 }
