@@ -21,5 +21,6 @@ pub mod mqtt;
 pub mod operation;
 pub mod secret;
 pub mod supervisor;
+pub mod telemetry;
 pub mod tls;
 pub mod webhooks;

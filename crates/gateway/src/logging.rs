@@ -8,14 +8,15 @@ use std::io::{self, Write};
 
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::Registry;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::reload;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+use tracing_subscriber::{Layer, Registry};
 
 use crate::config::{LogConfig, LogFormat};
+use crate::telemetry::{TRACE, Telemetry};
 
 /// Crates whose own chatter helps only those who look into them: nothing below a warning, but for `trace`.
 const QUIET: [&str; 8] = [
@@ -32,12 +33,23 @@ const QUIET: [&str; 8] = [
 /// Crates that warn of each thing a stranger does: nothing below an error. What matters of it is logged by us, once.
 const SILENT: [&str; 2] = ["mqtt5", "mqtt5_protocol"];
 
+/// What the exporter of records itself uses: what these say is no record to be exported, or one would follow another
+/// without end.
+const EXPORTER: [&str; 6] = [
+    "opentelemetry",
+    "opentelemetry_sdk",
+    "opentelemetry_otlp",
+    "hyper",
+    "hyper_util",
+    "rustls",
+];
+
 /// Sends the log to standard error from now on.
 ///
 /// # Errors
 /// When it was set up already.
 pub fn init(config: &LogConfig) -> Result<LogLevel, TryInitError> {
-    init_without(config, &[])
+    set_up(config, &[], None)
 }
 
 /// The same, with nothing below an error from these crates.
@@ -45,31 +57,52 @@ pub fn init(config: &LogConfig) -> Result<LogLevel, TryInitError> {
 /// # Errors
 /// When it was set up already.
 pub fn init_without(config: &LogConfig, silent: &[&'static str]) -> Result<LogLevel, TryInitError> {
-    let (filter, handle) = reload::Layer::new(filter(config.level, silent));
-    let registry = tracing_subscriber::registry().with(filter);
-    match config.format {
-        LogFormat::Human => {
-            let layer = tracing_subscriber::fmt::layer()
-                .with_ansi(false)
-                .with_target(false)
-                .with_writer(Stderr);
-            registry.with(layer).try_init()?;
-        }
-        LogFormat::Json => {
-            let layer = tracing_subscriber::fmt::layer()
-                .json()
-                .flatten_event(true)
-                .with_writer(Stderr);
-            registry.with(layer).try_init()?;
-        }
-    }
-    Ok(LogLevel {
-        filter: Some(handle),
-        silent: silent.to_vec(),
-    })
+    set_up(config, silent, None)
 }
 
-fn filter(level: Level, silent: &[&'static str]) -> Targets {
+/// The same as [`init`], and to a collector too, with traces.
+///
+/// # Errors
+/// When it was set up already.
+pub fn init_with(
+    config: &LogConfig,
+    telemetry: Option<&Telemetry>,
+) -> Result<LogLevel, TryInitError> {
+    set_up(config, &[], telemetry)
+}
+
+fn set_up(
+    config: &LogConfig,
+    silent: &[&'static str],
+    telemetry: Option<&Telemetry>,
+) -> Result<LogLevel, TryInitError> {
+    let mut level = LogLevel {
+        silent: silent.to_vec(),
+        filters: Vec::new(),
+    };
+    let format = match config.format {
+        LogFormat::Human => tracing_subscriber::fmt::layer()
+            .with_ansi(false)
+            .with_target(false)
+            .with_writer(Stderr)
+            .boxed(),
+        LogFormat::Json => tracing_subscriber::fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_writer(Stderr)
+            .boxed(),
+    };
+    let mut layers = vec![level.filtered(config.level, &[], format)];
+    if let Some(telemetry) = telemetry {
+        let logs = telemetry.log_layer().boxed();
+        layers.push(level.filtered(config.level, &EXPORTER, logs));
+        layers.push(telemetry.trace_layer());
+    }
+    tracing_subscriber::registry().with(layers).try_init()?;
+    Ok(level)
+}
+
+fn filter(level: Level, silent: &[&'static str], without: &[&'static str]) -> Targets {
     let level = LevelFilter::from_level(level);
     // Whoever asks for everything gets it.
     let at_most = |most: LevelFilter| match level {
@@ -81,24 +114,43 @@ fn filter(level: Level, silent: &[&'static str]) -> Targets {
         .with_targets(QUIET.map(|target| (target, at_most(LevelFilter::WARN))))
         .with_targets(SILENT.map(|target| (target, at_most(LevelFilter::ERROR))))
         .with_targets(silent.iter().map(|target| (*target, LevelFilter::ERROR)))
+        .with_targets(without.iter().map(|target| (*target, LevelFilter::OFF)))
+        .with_target(TRACE, LevelFilter::OFF)
 }
+
+/// A layer of the subscriber.
+type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
+
+/// A filter that can be changed, and the targets of which it lets nothing pass.
+type Filter = (reload::Handle<Targets, Registry>, &'static [&'static str]);
 
 /// Changes the level of the log that was set up. The default changes nothing.
 #[derive(Clone, Debug, Default)]
 pub struct LogLevel {
-    filter: Option<reload::Handle<Targets, Registry>>,
     silent: Vec<&'static str>,
+    filters: Vec<Filter>,
 }
 
 impl LogLevel {
     /// Logs from now on what is at least so severe.
     pub fn set(&self, level: Level) {
-        let Some(handle) = &self.filter else {
-            return;
-        };
-        if let Err(error) = handle.reload(filter(level, &self.silent)) {
-            tracing::error!(%error, "the level of the log cannot be changed");
+        for (handle, without) in &self.filters {
+            if let Err(error) = handle.reload(filter(level, &self.silent, without)) {
+                tracing::error!(%error, "the level of the log cannot be changed");
+            }
         }
+    }
+
+    /// The layer, with a filter that follows the level.
+    fn filtered(
+        &mut self,
+        level: Level,
+        without: &'static [&'static str],
+        layer: BoxedLayer,
+    ) -> BoxedLayer {
+        let (filter, handle) = reload::Layer::new(filter(level, &self.silent, without));
+        self.filters.push((handle, without));
+        layer.with_filter(filter).boxed()
     }
 }
 

@@ -232,6 +232,9 @@ fn every_key_has_a_variable() {
                 "webhooks.cameras" => "56C1CADCF1FA4C6CAEBA3E2FD85EFEBF",
                 "webhooks.allow_private" => "192.168.1.0/24",
                 "webhooks.ca" => "/nowhere",
+                "otlp.endpoint" => "http://127.0.0.1:4318",
+                "otlp.authorization" => "Bearer secret",
+                "otlp.ca" => "/nowhere",
                 other => panic!("give {other} a value here"),
             }
             .to_owned()

@@ -14,8 +14,10 @@ use super::runtime;
 use crate::app::{self, Controls, Ready};
 use crate::config::keys::CONFIG_VARIABLE;
 use crate::config::{Config, Environment};
+use crate::logging::{self, LogLevel};
+use crate::mqtt;
 use crate::operation::{Reloader, Reloads, ServiceManager};
-use crate::{logging, mqtt};
+use crate::telemetry::Telemetry;
 
 /// The file that is read where none is named.
 const DEFAULT_FILE: &str = "apiary.toml";
@@ -52,10 +54,10 @@ pub(super) fn run(options: &Options) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let log_level = match logging::init(&config.log) {
-        Ok(log_level) => log_level,
-        Err(error) => {
-            complain(format_args!("cannot set up the log: {error}"));
+    let (log_level, telemetry) = match set_up_log(&config) {
+        Ok(set_up) => set_up,
+        Err(cause) => {
+            complain(format_args!("cannot set up the log: {cause}"));
             return ExitCode::FAILURE;
         }
     };
@@ -98,15 +100,30 @@ pub(super) fn run(options: &Options) -> ExitCode {
             service_manager,
             log_level,
         };
-        match app::run(config, controls, ready).await {
+        let delivery = telemetry.as_ref().map(Telemetry::deliver).map(tokio::spawn);
+        let code = match app::run(config, controls, ready).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 let error = with_causes(&error);
                 tracing::error!("{error}");
                 ExitCode::FAILURE
             }
+        };
+        if let (Some(telemetry), Some(delivery)) = (telemetry, delivery) {
+            telemetry.shutdown().await;
+            delivery.abort();
         }
+        code
     })
+}
+
+/// The log, and where `otlp.endpoint` names a collector, what sends it there.
+fn set_up_log(config: &Config) -> Result<(LogLevel, Option<Telemetry>), String> {
+    let telemetry = config.otlp.as_ref().map(Telemetry::new).transpose();
+    let telemetry = telemetry.map_err(|error| with_causes(&error))?;
+    let log_level = logging::init_with(&config.log, telemetry.as_ref());
+    let log_level = log_level.map_err(|error| error.to_string())?;
+    Ok((log_level, telemetry))
 }
 
 /// Shows the link that makes the first administrator, on the console alone: the log may go elsewhere.

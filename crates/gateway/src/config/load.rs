@@ -13,7 +13,7 @@ use super::values::{self, BrokerTarget, IpNetwork, integer, seconds};
 use super::{
     Config, Credentials, DataConfig, DatabaseConfig, EmbeddedBrokerConfig, Engine, HttpConfig,
     IngestConfig, LogConfig, LogFormat, MediaConfig, MqttConfig, NetworkConfig, SignalingConfig,
-    StreamConfig, TlsFiles, Verify, Written, auth, kurento, metrics, mqtt_access, network,
+    StreamConfig, TlsFiles, Verify, Written, auth, kurento, metrics, mqtt_access, network, otlp,
     retention, tls, validate, webhooks,
 };
 use crate::secret::Secret;
@@ -66,6 +66,7 @@ impl Config {
             },
             metrics: metrics::load(&mut reader),
             webhooks: webhooks::load(&mut reader),
+            otlp: otlp::load(&mut reader),
             written: Written::of(reader.entries()),
             notes: Vec::new(),
         };

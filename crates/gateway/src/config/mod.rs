@@ -20,6 +20,7 @@ mod load;
 mod metrics;
 mod mqtt_access;
 mod network;
+mod otlp;
 mod raw;
 mod reader;
 mod retention;
@@ -49,6 +50,7 @@ pub use live::Changes;
 pub use metrics::MetricsConfig;
 pub use mqtt_access::{ExtraClient, MqttAccess};
 pub use network::primary_ipv4;
+pub use otlp::OtlpConfig;
 pub use raw::Origin;
 pub use tls::{AcmeChallenge, AcmeConfig, CertificateSource, TlsConfig};
 use values::{BrokerTarget, IpNetwork};
@@ -92,6 +94,8 @@ pub struct Config {
     pub metrics: MetricsConfig,
     /// Who is told what happens, where anybody is.
     pub webhooks: Option<WebhooksConfig>,
+    /// Where traces and logs are sent, where they are.
+    pub otlp: Option<OtlpConfig>,
     /// What was written, to tell at a reload what has changed.
     pub written: Written,
     /// What the person who runs this should know, but what does not stop the start.

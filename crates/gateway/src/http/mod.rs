@@ -26,6 +26,7 @@ mod server;
 mod serving;
 mod signaling;
 mod state;
+mod trace;
 mod views;
 mod webhooks;
 mod whep;

@@ -18,7 +18,7 @@ use super::policy::{self, Routes};
 use super::redirect::{self, Target};
 use super::serving::{Secured, Serving};
 use super::state::{HttpListeners, HttpParts, HttpState, MAX_SOCKETS};
-use super::{accounts, assets, openapi, operation, rest, signaling, views, webhooks, whep};
+use super::{accounts, assets, openapi, operation, rest, signaling, trace, views, webhooks, whep};
 use crate::tls::Https;
 
 /// How long open requests and sockets may take to end.
@@ -127,6 +127,7 @@ fn guarded(router: Router<HttpState>, state: HttpState) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::from_fn_with_state(guard, guard::pass))
+        .layer(middleware::from_fn(trace::pass))
         .with_state(state)
 }
 

@@ -30,6 +30,7 @@ use super::streams::{Claim, StreamLink};
 use super::totals::{Totals, class_of_refusal};
 use super::viewers::Viewer;
 use crate::config::Config;
+use crate::telemetry::TRACE;
 
 /// Longest that a stop, or a start behind a stop, waits for the end of the stream.
 const STOP_WAIT: Duration = Duration::from_secs(5);
@@ -113,6 +114,7 @@ impl Supervisor {
     ///
     /// # Errors
     /// When it runs already, the bounds contradict each other or the engine has no room.
+    #[tracing::instrument(name = "start stream", target = TRACE, skip_all, fields(%camera))]
     pub async fn start(
         &self,
         camera: CameraId,
@@ -296,6 +298,7 @@ impl Supervisor {
     ///
     /// # Errors
     /// When the camera cannot be started, or the engine refuses the offer or one viewer more.
+    #[tracing::instrument(name = "join", target = TRACE, skip_all, fields(%camera))]
     pub async fn join(
         &self,
         camera: CameraId,
