@@ -59,7 +59,7 @@ may_install() {
 }
 
 # Each command that is needed, and the package that has it.
-needed=(cc:gcc c++:g++ mosquitto:mosquitto initdb:postgresql openssl:openssl shellcheck:shellcheck promtool:prometheus systemd-analyze:systemd node:nodejs npm:npm)
+needed=(cc:gcc c++:g++ mosquitto:mosquitto initdb:postgresql openssl:openssl shellcheck:shellcheck promtool:prometheus systemd-analyze:systemd node:nodejs npm:npm python3:python3)
 if ! $fast; then
   needed+=(chromium:chromium chromedriver:chromium-driver)
 fi
@@ -69,6 +69,7 @@ install_what_is_missing() {
   for entry in "${needed[@]}"; do
     is_there "${entry%%:*}" || missing+=("${entry##*:}")
   done
+  python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
   if [[ ${#missing[@]} -eq 0 ]]; then
     echo "All there."
     return

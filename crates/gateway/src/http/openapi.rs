@@ -3,12 +3,13 @@
 use axum::Json;
 use axum::response::IntoResponse;
 use utoipa::OpenApi as _;
-use utoipa::openapi::OpenApi;
 use utoipa::openapi::path::Operation;
+use utoipa::openapi::schema::Type;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{ObjectBuilder, OpenApi, RefOr};
 
 use super::identity::LOGIN_COOKIE;
-use super::policy::{BEARER, COOKIE};
+use super::policy::{BEARER, COOKIE, operations};
 use super::server::documented_routes;
 
 /// The part of the document that no route brings along.
@@ -54,6 +55,9 @@ pub fn document_of_routes() -> OpenApi {
         .into_iter()
         .map(|(path, item)| (path.replace("{*", "{"), item))
         .collect();
+    for item in document.paths.paths.values_mut() {
+        operations(item).for_each(describe_camera_id);
+    }
     for (path, item) in &mut document.paths.paths {
         if path.starts_with("/api/livestream/") {
             // The same handler serves two addresses; ids of operations must differ.
@@ -62,6 +66,21 @@ pub fn document_of_routes() -> OpenApi {
         }
     }
     document
+}
+
+/// What a camera id looks like, said once for all routes.
+fn describe_camera_id(operation: &mut Operation) {
+    let parameters = operation.parameters.iter_mut().flatten();
+    let own = parameters.filter_map(|parameter| match parameter {
+        RefOr::T(parameter) => Some(parameter),
+        RefOr::Ref(_) => None,
+    });
+    for parameter in own.filter(|parameter| parameter.name == "camera_id") {
+        let schema = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .pattern(Some("^[0-9A-Fa-f]{32}$"));
+        parameter.schema = Some(schema.into());
+    }
 }
 
 fn rename_nested(operation: &mut Operation) {

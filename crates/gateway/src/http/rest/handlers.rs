@@ -58,7 +58,8 @@ fn health_of(http: &HttpState, MaybeKnown(caller): &MaybeKnown) -> Health {
         detail: caller
             .as_ref()
             .filter(|caller| !caller.is_guest())
-            .map(|caller| health_detail(http, caller, engine)),
+            .map(|caller| health_detail(http, caller, engine))
+            .unwrap_or_default(),
     }
 }
 
@@ -70,14 +71,14 @@ fn health_detail(http: &HttpState, caller: &Principal, engine: EngineHealth) -> 
         .into_iter()
         .filter(|stream| !stream.phase.is_over() && caller.may_watch(stream.camera));
     HealthDetail {
-        engine: http.engine.kind(),
+        engine: Some(http.engine.kind()),
         engine_error: engine.trouble,
         media_servers: engine.servers.into_iter().map(Into::into).collect(),
-        broker_connected: http.broker_connected(),
-        active_streams: running.count(),
-        total_viewers: viewers_for(http, caller).len(),
-        uptime_seconds: http.started.elapsed().as_secs(),
-        version: env!("CARGO_PKG_VERSION"),
+        broker_connected: Some(http.broker_connected()),
+        active_streams: Some(running.count()),
+        total_viewers: Some(viewers_for(http, caller).len()),
+        uptime_seconds: Some(http.started.elapsed().as_secs()),
+        version: Some(env!("CARGO_PKG_VERSION")),
     }
 }
 

@@ -29,32 +29,39 @@ pub(crate) struct Health {
     pub(super) timestamp: String,
     /// Whether the media engine works; the name is from the time when that was always a Kurento server.
     pub(super) kurento_connected: bool,
-    /// More, for those who are known; left out for strangers where accounts are on.
+    /// More, for those who are known.
     #[serde(flatten)]
-    pub(super) detail: Option<HealthDetail>,
+    pub(super) detail: HealthDetail,
 }
 
-/// What of the gateway is told to those who are known.
-#[derive(Serialize, ToSchema)]
+/// What of the gateway is told to those who are known, and left out for strangers where accounts are on.
+#[derive(Default, Serialize, ToSchema)]
 pub(crate) struct HealthDetail {
     /// Name of the media engine.
-    pub(super) engine: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) engine: Option<&'static str>,
     /// Why the media engine can take no streams; absent while it can.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) engine_error: Option<String>,
     /// The media servers that the engine drives; absent with the built-in engine.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
     pub(super) media_servers: Vec<MediaServerEntry>,
     /// Whether cameras can be commanded.
-    pub(super) broker_connected: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) broker_connected: Option<bool>,
     /// Streams that run.
-    pub(super) active_streams: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) active_streams: Option<usize>,
     /// Viewers of all streams.
-    pub(super) total_viewers: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) total_viewers: Option<usize>,
     /// Seconds since the program started.
-    pub(super) uptime_seconds: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) uptime_seconds: Option<u64>,
     /// Version of the program.
-    pub(super) version: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) version: Option<&'static str>,
 }
 
 /// A media server that the engine drives.
