@@ -1121,6 +1121,7 @@ fn a_bad_line_of_the_env_file_is_named() {
 fn h09_a_refused_password_is_not_printed() {
     for (toml, shown) in [
         ("[mqtt]\npassword = 'hunter2'", "mqtt.password = ***"),
+        ("[auth]\njwt_secret = 'hunter2'", "auth.jwt_secret = ***"),
         (
             "[database]\nurl = 'postgres://bee:hunter2/@h/hive'",
             "database.url = ***",

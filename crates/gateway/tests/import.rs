@@ -133,7 +133,7 @@ async fn settings_mean_what_the_env_meant() {
         KMS_MIN_PORT=5000\nKMS_MAX_PORT=5050\nEMQX_BROKER_HOST=broker.example\nEMQX_BROKER_PORT=8883\n\
         EMQX_LIVESTREAM_CLIENT_ID=live\nAPI_SERVER_HOST=0.0.0.0\nAPI_SERVER_PORT=8081\nSIGNALING_SERVER_HOST=127.0.0.1\nSIGNALING_SERVER_PORT=8766\nLOG_LEVEL=WARNING\n\
         AUTH_ENABLED=True\nTLS_ENABLED=false\nSTUN_SERVER=stun.example\nSTUN_PORT=3479\n\
-        TURN_SERVER_URL=turn:turn.example\nTURN_SERVER_USERNAME=bee\n\
+        TURN_SERVER_URL=turn:turn.example\nTURN_SERVER_USERNAME=bee\nJWT_SECRET_KEY=hunter2-hunter2-hunter2-hunter2-hunter2\n\
         KURENTO_WS_URL=ws://kms:8888/kurento\nTURN_SERVER_PASSWORD=hunter2\nDATABASE_PATH=/data/camera_events.db\n\
         DEBUG=\nAPIARY_MEDIA_WORKERS=2\n";
     std::fs::write(old.join(".env"), env).unwrap();
@@ -150,15 +150,20 @@ async fn settings_mean_what_the_env_meant() {
         ],
     );
     assert!(!said.contains("hunter2") && !settings.contains("hunter2"));
-    let file = dir.join("made.toml");
-    std::fs::write(&file, &settings).unwrap();
-    let made = Config::load(Some(&file), &sources::environment(None, &[])).unwrap();
+    done(dir, &["old", "--write", "made.toml"]);
+    let made = Config::load(
+        Some(&dir.join("made.toml")),
+        &sources::environment(None, &[]),
+    )
+    .unwrap();
     let without_own = env.replace("APIARY_MEDIA_WORKERS=2\n", "");
     let meant = Config::load(None, &sources::environment(Some(&without_own), &[])).unwrap();
     for (name, _) in LEGACY {
         // Those of files are below.
-        let is_there =
-            env.contains(&format!("{name}=")) || name.contains("CERT") || name.contains("KEY");
+        let is_there = env.contains(&format!("{name}="))
+            || name.contains("CERT")
+            || name.contains("_KEY_")
+            || name.ends_with("CLIENT_KEY");
         assert!(is_there, "give {name} a value here");
     }
     let known = |config: Config| {
@@ -177,6 +182,7 @@ async fn settings_mean_what_the_env_meant() {
         &[
             "[kurento]\n# servers = [\"ws://kms:8888/kurento\"]",
             "# turn_password is secret",
+            "# jwt_secret is secret",
         ],
     );
     assert_eq!(known(made), known(meant.clone()));
@@ -200,8 +206,15 @@ async fn settings_mean_what_the_env_meant() {
     assert!(!said.contains("hunter2"), "{said}");
     let file = dir.join("apiary.toml");
     assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-    let secret = "# turn_password is secret, and not shown";
-    let with_secrets = settings.replace(secret, "# turn_password = \"hunter2\"");
+    let with_secrets = settings
+        .replace(
+            "# turn_password is secret, and not shown",
+            "# turn_password = \"hunter2\"",
+        )
+        .replace(
+            "# jwt_secret is secret, and not shown",
+            "jwt_secret = \"hunter2-hunter2-hunter2-hunter2-hunter2\"",
+        );
     assert_eq!(std::fs::read_to_string(&file).unwrap(), with_secrets);
     let (_, said) = done(dir, &["old", "--write", "apiary.toml"]);
     contains_all(&said, &["apiary.toml: unchanged"]);

@@ -63,7 +63,7 @@ pub const KEYS: &[Key] = &[
     key("http.trusted_proxies", "[]"),
     key("auth.enabled", ""),
     key("auth.session_days", "30"),
-    key("auth.jwt_secret", ""),
+    secret("auth.jwt_secret"),
     key("auth.jwks", ""),
     key("auth.jwt_issuer", ""),
     key("auth.jwt_audience", ""),
