@@ -35,7 +35,21 @@ struct Site {
 
 impl Site {
     async fn start(server: &AcmeServer, data: &Path, kind: &str) -> Self {
-        let config = Config::load(None, &settings(server, data, kind)).unwrap();
+        Self::start_with(server, data, kind, &[]).await
+    }
+
+    async fn start_with(
+        server: &AcmeServer,
+        data: &Path,
+        kind: &str,
+        more: &[(&str, &str)],
+    ) -> Self {
+        let mut settings = settings(server, data, kind);
+        for (name, value) in more {
+            let name = format!("APIARY_TLS_{name}");
+            settings.variables.insert(name, (*value).to_owned());
+        }
+        let config = Config::load(None, &settings).unwrap();
         let tls = Tls::start(&config).await.unwrap().unwrap();
         let gateway = Gateway::start_with(Bounds::new(1024, 1024), Some(tls.https())).await;
         Self {
@@ -294,6 +308,30 @@ async fn failures_are_said_and_end_nothing() {
     server.looks_at(Some(site.machine()));
     site.try_now().await;
     assert!(site.presented(NAME).await.is_some());
+    site.stop().await;
+}
+
+/// Some authorities take only those whom they know.
+#[tokio::test]
+async fn an_account_is_bound_to_another_where_that_is_demanded() {
+    let server = AcmeServer::start().await;
+    server.knows_only("customer-7", b"a secret of theirs");
+    let data = tempfile::tempdir().unwrap();
+    let (log, _guard) = Log::start();
+    let site = Site::start(&server, data.path(), "http-01").await;
+    site.try_now().await;
+    log.assert_says(&["tls.acme_eab_id", "tls.acme_eab_key"]);
+    assert_eq!(server.counts(), (0, 0));
+    site.stop().await;
+
+    let key = "YSBzZWNyZXQgb2YgdGhlaXJz";
+    let binding = [("ACME_EAB_ID", "customer-7"), ("ACME_EAB_KEY", key)];
+    let site = Site::start_with(&server, data.path(), "http-01", &binding).await;
+    server.looks_at(Some(site.machine()));
+    site.try_now().await;
+    assert!(site.presented(NAME).await.is_some());
+    assert_eq!(server.counts().0, 1);
+    assert!(!log.text().contains(key));
     site.stop().await;
 }
 

@@ -361,6 +361,11 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "no such file",
     ),
     (
+        "[tls]\nmode = 'acme'\nnames = ['a.example']\nacme_terms_agreed = true\nacme_eab_id = 'a'",
+        "tls.acme_eab_id",
+        "tls.acme_eab_key is missing",
+    ),
+    (
         "[tls]\nmode = 'self-signed'\nacme_contact = 'a@b.example'",
         "tls.acme_contact",
         "no use",
@@ -1122,6 +1127,10 @@ fn h09_a_refused_password_is_not_printed() {
     for (toml, shown) in [
         ("[mqtt]\npassword = 'hunter2'", "mqtt.password = ***"),
         ("[auth]\njwt_secret = 'hunter2'", "auth.jwt_secret = ***"),
+        (
+            "[tls]\nmode = 'acme'\nacme_eab_id = 'a'\nacme_eab_key = 'hunter2!'",
+            "tls.acme_eab_key = ***",
+        ),
         (
             "[database]\nurl = 'postgres://bee:hunter2/@h/hive'",
             "database.url = ***",

@@ -218,6 +218,7 @@ fn every_key_has_a_variable() {
                 "tls.acme_contact" => "admin@cams.example",
                 "tls.acme_challenge" => "http-01",
                 "tls.acme_ca" => "/nowhere",
+                "tls.acme_eab_id" | "tls.acme_eab_key" => "c2VjcmV0",
                 "tls.redirect_listen" => "127.0.0.1:8081",
                 "tls.public_port" => "443",
                 "kurento.drain" => "ws://127.0.0.1:8888/kurento",

@@ -81,6 +81,8 @@ pub const KEYS: &[Key] = &[
     key("tls.acme_contact", ""),
     key("tls.acme_challenge", ""),
     key("tls.acme_ca", ""),
+    key("tls.acme_eab_id", ""),
+    secret("tls.acme_eab_key"),
     key("tls.redirect_listen", "[]"),
     key("tls.public_port", ""),
     key("tls.hsts_days", "30"),

@@ -52,7 +52,7 @@ pub use mqtt_access::{ExtraClient, MqttAccess};
 pub use network::primary_ipv4;
 pub use otlp::OtlpConfig;
 pub use raw::Origin;
-pub use tls::{AcmeChallenge, AcmeConfig, CertificateSource, TlsConfig};
+pub use tls::{AcmeChallenge, AcmeConfig, CertificateSource, ExternalAccount, TlsConfig};
 use values::{BrokerTarget, IpNetwork};
 pub use webhooks::{EventKind, ReceiverUrl, WebhooksConfig};
 pub use written::Written;

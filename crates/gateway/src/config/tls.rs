@@ -6,12 +6,15 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use axum::http::Uri;
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use instant_acme::LetsEncrypt;
 
 use super::Config;
 use super::raw::RawValue;
 use super::reader::Reader;
 use super::values::{self, Parsed, Rejection, integer, reject, text};
+use crate::secret::Secret;
 use crate::tls::acme::can_be_asked_for;
 use crate::tls::name::Name;
 
@@ -21,12 +24,14 @@ const DEFAULT_HSTS_DAYS: u32 = 30;
 const MAX_HSTS_DAYS: i64 = 730;
 
 /// What is about ACME alone.
-const ACME_KEYS: [&str; 5] = [
+const ACME_KEYS: [&str; 7] = [
     "tls.acme_directory",
     "tls.acme_contact",
     "tls.acme_ca",
     "tls.acme_challenge",
     "tls.acme_terms_agreed",
+    "tls.acme_eab_id",
+    "tls.acme_eab_key",
 ];
 
 /// `[tls]`
@@ -76,6 +81,24 @@ pub struct AcmeConfig {
     pub ca: Option<PathBuf>,
     /// How the authority sees that names are ours.
     pub challenge: AcmeChallenge,
+    /// What the account is bound to, with authorities that demand it.
+    pub external_account: Option<ExternalAccount>,
+}
+
+/// An account that somebody has with an authority already (RFC 8555 §7.3.4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExternalAccount {
+    /// Its id.
+    pub id: String,
+    /// What shows that it is one's own, in base64url.
+    pub key: Secret,
+}
+
+impl ExternalAccount {
+    /// The octets of the key.
+    pub fn key_octets(&self) -> Vec<u8> {
+        octets(self.key.expose()).unwrap_or_default() // refused where it is none
+    }
 }
 
 /// How an authority sees that a name is this machine.
@@ -169,7 +192,23 @@ fn acme(reader: &mut Reader, has_redirect: bool) -> AcmeConfig {
         challenge: reader
             .read("tls.acme_challenge", challenge)
             .unwrap_or(default),
+        external_account: external_account(reader),
     }
+}
+
+fn external_account(reader: &mut Reader) -> Option<ExternalAccount> {
+    let id = reader.read("tls.acme_eab_id", values::text);
+    let key = reader.read("tls.acme_eab_key", eab_key);
+    for (name, missing) in [
+        ("tls.acme_eab_id", "tls.acme_eab_key"),
+        ("tls.acme_eab_key", "tls.acme_eab_id"),
+    ] {
+        if reader.is_set(name) && !reader.is_set(missing) {
+            let problem = format!("{missing} is missing");
+            refuse(reader, name, problem, "set both: they belong together");
+        }
+    }
+    Some(ExternalAccount { id: id?, key: key? })
 }
 
 /// Both are needed; one alone, or none, is refused.
@@ -298,6 +337,23 @@ fn contact(value: &RawValue) -> Parsed<String> {
         }
         Some(_) | None => reject("it is no mail address", "write one like admin@cams.example"),
     }
+}
+
+fn eab_key(value: &RawValue) -> Parsed<Secret> {
+    let text = text(value)?;
+    match octets(&text) {
+        Some(octets) if !octets.is_empty() => Ok(Secret::new(text)),
+        Some(_) | None => reject(
+            "it is no key",
+            "write it as the authority shows it, in base64url",
+        ),
+    }
+}
+
+fn octets(base64url: &str) -> Option<Vec<u8>> {
+    BASE64_URL_SAFE_NO_PAD
+        .decode(base64url.trim_end_matches('='))
+        .ok()
 }
 
 fn challenge(value: &RawValue) -> Parsed<AcmeChallenge> {

@@ -1,10 +1,11 @@
 //! Who signed a request (RFC 8555 §6.2, RFC 7515), with ES256 alone.
 
 use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::hmac;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The public key of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +47,23 @@ impl Signed {
                 .is_ok()
     }
 }
+
+impl Signed {
+    /// Whether the holder of that key binds an account to `account` with it (RFC 8555 §7.3.4).
+    pub(super) fn binds(&self, account: &AccountKey, external: &External) -> bool {
+        let (id, key) = external;
+        let key = hmac::Key::new(hmac::HMAC_SHA256, key);
+        let header = &self.header;
+        header["alg"] == "HS256"
+            && header["kid"] == *id
+            && header["nonce"].is_null()
+            && AccountKey::of(&json!({"jwk": self.payload})).as_ref() == Some(account)
+            && hmac::verify(&key, self.signed.as_bytes(), &self.signature).is_ok()
+    }
+}
+
+/// An account somewhere else: its id and key.
+pub(super) type External = (String, Vec<u8>);
 
 impl AccountKey {
     /// The one in the header, which a new account brings.

@@ -22,7 +22,7 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 use jiff::Timestamp;
-use jws::{AccountKey, Signed};
+use jws::{AccountKey, External, Signed};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, CertifiedIssuer, IsCa,
     KeyPair, SanType, date_time_ymd,
@@ -96,6 +96,8 @@ struct Kept {
     life: (u32, u32),
     next: usize,
     nonces: HashSet<String>,
+    /// Who may have an account, where it is not everybody.
+    external: Option<External>,
     accounts: Vec<AccountKey>,
     orders: Vec<Order>,
 }
@@ -173,6 +175,11 @@ impl AcmeServer {
     /// Certificates have been valid for so many days, and are for so many more.
     pub(crate) fn gives_certificates_for(&self, past: u32, coming: u32) {
         self.shared.state().life = (past, coming);
+    }
+
+    /// Only the holder of that key may have an account.
+    pub(crate) fn knows_only(&self, id: &str, key: &[u8]) {
+        self.shared.state().external = Some((id.to_owned(), key.to_owned()));
     }
 
     /// How many accounts and orders there have been.
@@ -368,6 +375,15 @@ fn new_account(shared: &Shared, request: &Signed) -> Answer {
         return Err(malformed("not signed, or not agreed to"));
     }
     let mut state = shared.state();
+    if let Some(external) = &state.external {
+        let binding = request.payload["externalAccountBinding"].to_string();
+        let binding = Signed::parse(binding.as_bytes());
+        let is_for_here = |binding: &Signed| binding.header["url"] == shared.url("/account");
+        if !binding.is_some_and(|binding| is_for_here(&binding) && binding.binds(&key, external)) {
+            let kind = "externalAccountRequired";
+            return Err(Problem(StatusCode::FORBIDDEN, kind, String::new()));
+        }
+    }
     state.accounts.push(key);
     let location = shared.url(format!("/account/{}", state.accounts.len() - 1));
     let description = json!({"status": "valid", "contact": request.payload["contact"]});

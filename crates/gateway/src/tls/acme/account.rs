@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use instant_acme::{Account, AccountCredentials, NewAccount};
+use instant_acme::{Account, AccountCredentials, ExternalAccountKey, NewAccount};
 
 use super::error::AcmeError;
 use super::{client, on_disk, write};
@@ -32,8 +32,11 @@ pub(super) async fn account(settings: &AcmeConfig, dir: &Path) -> Result<Account
         terms_of_service_agreed: true, // the configuration is refused without
         only_return_existing: false,
     };
+    let bound_to = settings.external_account.as_ref();
+    let bound_to = bound_to
+        .map(|external| ExternalAccountKey::new(external.id.clone(), &external.key_octets()));
     let (account, credentials) = builder
-        .create(&wanted, settings.directory.clone(), None)
+        .create(&wanted, settings.directory.clone(), bound_to.as_ref())
         .await
         .map_err(|error| AcmeError::asking("a new account", &error))?;
     let text = serde_json::to_string(&credentials).map_err(|error| AcmeError::NoAccount {

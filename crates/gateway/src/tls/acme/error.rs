@@ -10,6 +10,8 @@ use crate::tls::pair::PairError;
 
 /// The account is not known to the authority (RFC 8555 §6.7).
 const NO_SUCH_ACCOUNT: &str = "urn:ietf:params:acme:error:accountDoesNotExist";
+/// The account has to be bound to another (as above).
+const EXTERNAL_ACCOUNT: &str = "urn:ietf:params:acme:error:externalAccountRequired";
 /// Most characters of what an authority says.
 const MAX_SAID: usize = 500;
 
@@ -43,6 +45,11 @@ pub(crate) enum AcmeError {
         "the authority does not know our account; remove certs/acme/account-….json in data.dir to make another"
     )]
     UnknownAccount,
+    /// The authority wants to know whose account it is.
+    #[error(
+        "the authority takes only those who have an account with it already; set tls.acme_eab_id and tls.acme_eab_key to what it shows there"
+    )]
+    ExternalAccount,
     /// The authority cannot be asked, or says no.
     #[error("{what}: {cause}")]
     Asking {
@@ -83,10 +90,12 @@ pub(crate) enum AcmeError {
 impl AcmeError {
     /// While doing that.
     pub(super) fn asking(what: &'static str, error: &instant_acme::Error) -> Self {
-        if let instant_acme::Error::Api(problem) = error
-            && problem.r#type.as_deref() == Some(NO_SUCH_ACCOUNT)
-        {
-            return Self::UnknownAccount;
+        if let instant_acme::Error::Api(problem) = error {
+            match problem.r#type.as_deref() {
+                Some(NO_SUCH_ACCOUNT) => return Self::UnknownAccount,
+                Some(EXTERNAL_ACCOUNT) => return Self::ExternalAccount,
+                Some(_) | None => {}
+            }
         }
         let cause = printable(&error.to_string());
         Self::Asking { what, cause }

@@ -67,14 +67,14 @@ async fn prove(
         }
     }
     let looked = order.poll_ready(&PATIENCE).await;
-    // Asked before what was armed is disarmed: the authority may look once more.
-    let failed = not_seen(order, kind).await;
     drop(armed);
-    match (looked, failed) {
-        (Ok(OrderStatus::Ready), _) => Ok(()),
-        (Ok(_) | Err(_), Some(failed)) => Err(failed),
-        (Err(error), None) => Err(AcmeError::asking("the proof", &error)),
-        (Ok(_), None) => Err(AcmeError::Asking {
+    if matches!(looked, Ok(OrderStatus::Ready)) {
+        return Ok(());
+    }
+    match (not_seen(order, kind).await, looked) {
+        (Some(failed), _) => Err(failed),
+        (None, Err(error)) => Err(AcmeError::asking("the proof", &error)),
+        (None, Ok(_)) => Err(AcmeError::Asking {
             what: "the proof",
             cause: "the authority refuses it and does not say why".to_owned(),
         }),
