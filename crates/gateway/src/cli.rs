@@ -17,6 +17,7 @@ mod output;
 mod runtime;
 mod serve;
 mod simulate;
+mod user;
 mod webhook_test;
 
 pub(crate) use output::with_causes;
@@ -87,6 +88,13 @@ enum Command {
         Example:\n  apiary db backup apiary-backup.db --config apiary.toml"
     )]
     Db(db::Options),
+    /// Make and mend accounts, where nobody can log in
+    #[command(
+        long_about = "Lists, makes and removes users, and gives them new passwords, in the database of the installation whose settings \
+        are read (see --config). The gateway must not run. Everything else about accounts is on the account page.\n\n\
+        Example:\n  apiary user password alex --config apiary.toml"
+    )]
+    User(user::Options),
     /// Take over the cameras and settings of an older installation
     #[command(
         long_about = "Reads camera_events.db and .env of an installation of the older livestreaming service. Its cameras go into the \
@@ -128,6 +136,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Certs(options) => certs::run(&options),
         Command::Db(options) => db::run(options),
         Command::Import(options) => import::run(options),
+        Command::User(options) => user::run(options),
         Command::Check(options) => check::run(&options),
         Command::KurentoFiles(options) => kurento_files::run(&options),
         Command::KurentoPing(options) => kurento_ping::run(&options),

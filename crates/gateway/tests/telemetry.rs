@@ -142,7 +142,7 @@ fn message(record: &LogRecord) -> String {
 fn sending_to(collector: SocketAddr, dir: &Path) -> Command {
     let [.., high, low] = std::process::id().to_be_bytes();
     let own = Ipv4Addr::new(127, 41, high, low).to_string();
-    let mut command = serve(dir, 31_510);
+    let mut command = serve(dir, 31_540);
     command.envs([
         ("APIARY_MEDIA_BIND", &*own),
         ("APIARY_INGEST_BIND", &own),
