@@ -2,14 +2,15 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 
+use apiary::http::Bounds;
 use apiary_media::engine::EngineError;
-use reqwest::StatusCode;
+use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 mod http_support;
-use http_support::{CAMERA, Gateway, OTHER_CAMERA};
+use http_support::{CAMERA, Gateway, OFFER, OTHER_CAMERA};
 
 fn fields(value: &Value) -> Vec<&str> {
     value
@@ -365,6 +366,52 @@ async fn no_room_is_said_with_a_time_to_come_back() {
         error["error"].as_str().unwrap().contains("5006-5009"),
         "{error}"
     );
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn streams_and_what_viewers_take_together_are_bounded() {
+    let gateway = Gateway::start_by(Bounds::new(1024, 1024), None, |config| {
+        config.stream.max_streams = 1;
+        config.media.max_total_mbps = 10; // two viewers, each of whom may be sent 5 Mbit/s
+    })
+    .await;
+    let refusal = async |response: Response| {
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let error = response.json::<Value>().await.unwrap();
+        error["error"].as_str().unwrap().to_owned()
+    };
+    gateway.join_by_whep(CAMERA).await;
+    let second = gateway.join_by_whep(CAMERA).await;
+    let third = gateway.post_offer(CAMERA, OFFER).await;
+    let why = refusal(third).await;
+    assert!(
+        why.contains("10 Mbit/s") && why.contains("media.max_total_mbps"),
+        "{why}"
+    );
+    let left = gateway.request("DELETE", &second).send().await.unwrap();
+    assert_eq!(left.status(), StatusCode::OK);
+    gateway.join_by_whep(CAMERA).await;
+
+    let watch = gateway.post_offer(OTHER_CAMERA, OFFER).await;
+    let why = refusal(watch).await;
+    assert!(why.contains("stream.max_streams"), "{why}");
+    let start = format!("/streams/{OTHER_CAMERA}/start");
+    let (status, _) = gateway.post_json(&start, None).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    let (status, _) = gateway
+        .post_json(&format!("/streams/{CAMERA}/start"), None)
+        .await;
+    assert_eq!(
+        status,
+        StatusCode::CONFLICT,
+        "one that streams is no new one"
+    );
+    let (status, _) = gateway
+        .post_json(&format!("/streams/{CAMERA}/stop"), None)
+        .await;
+    assert_eq!(status, StatusCode::OK);
+    gateway.join_by_whep(OTHER_CAMERA).await;
     gateway.stop().await;
 }
 

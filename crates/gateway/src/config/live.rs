@@ -32,6 +32,14 @@ const LIVE: &[Live] = &[
         take: |running, new| running.stream.replay_backoff_max = new.stream.replay_backoff_max,
     },
     Live {
+        key: "stream.max_streams",
+        take: |running, new| running.stream.max_streams = new.stream.max_streams,
+    },
+    Live {
+        key: "media.max_total_mbps",
+        take: |running, new| running.media.max_total_mbps = new.media.max_total_mbps,
+    },
+    Live {
         key: "media.min_bitrate_kbps",
         take: |running, new| running.media.min_bitrate = new.media.min_bitrate,
     },

@@ -245,6 +245,7 @@ fn media(reader: &mut Reader) -> MediaConfig {
         min_bitrate: bitrate(reader, "media.min_bitrate_kbps", 500),
         max_bitrate: bitrate(reader, "media.max_bitrate_kbps", 5000),
         max_viewers_per_stream: number(reader, "media.max_viewers_per_stream", 0..=1_000_000, 0),
+        max_total_mbps: number(reader, "media.max_total_mbps", 0..=1_000_000, 0),
     }
 }
 
@@ -261,6 +262,7 @@ fn ingest(reader: &mut Reader) -> IngestConfig {
 
 fn stream(reader: &mut Reader) -> StreamConfig {
     StreamConfig {
+        max_streams: number(reader, "stream.max_streams", 0..=100_000, 0),
         start_timeout: duration(reader, "stream.start_timeout_s", 1..=600, 30),
         idle_timeout: duration(reader, "stream.idle_timeout_s", 1..=604_800, 300),
         replay_timeout: duration(reader, "stream.replay_timeout_s", 3..=120, 6),

@@ -225,6 +225,8 @@ pub struct MediaConfig {
     pub max_bitrate: Bitrate,
     /// Most viewers of one stream, 0 for no limit.
     pub max_viewers_per_stream: u32,
+    /// What all viewers together may be sent, in Mbit/s; 0: no limit.
+    pub max_total_mbps: u32,
 }
 
 /// The media engines that can be chosen.
@@ -248,6 +250,8 @@ pub struct IngestConfig {
 /// `[stream]`
 #[derive(Clone, Debug)]
 pub struct StreamConfig {
+    /// Cameras that may stream at once; 0: no limit.
+    pub max_streams: u32,
     /// A stream without valid RTP after this time is an error.
     pub start_timeout: Duration,
     /// A stream without viewers is stopped after this time.

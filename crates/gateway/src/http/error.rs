@@ -164,6 +164,7 @@ impl From<StartError> for ApiError {
                 retry_after: None,
             },
             StartError::BadBounds { .. } => Self::bad_request(message),
+            StartError::StreamLimit { .. } => Self::new(StatusCode::SERVICE_UNAVAILABLE, message),
             StartError::Engine(error) => error.into(),
             StartError::ShuttingDown => Self::new(StatusCode::SERVICE_UNAVAILABLE, message),
         }
@@ -206,6 +207,9 @@ impl From<JoinError> for ApiError {
     fn from(error: JoinError) -> Self {
         match error {
             JoinError::Start(error) => error.into(),
+            JoinError::NoBandwidth { .. } => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+            }
             // It kept ending under the viewer's hands: nothing that the viewer named is missing.
             JoinError::Engine(error @ EngineError::UnknownStream(_)) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())

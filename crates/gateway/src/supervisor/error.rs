@@ -25,6 +25,12 @@ pub enum StartError {
         /// The maximum that would hold.
         max: Bitrate,
     },
+    /// As many cameras stream as may.
+    #[error("{limit} cameras stream already, the most that may (stream.max_streams)")]
+    StreamLimit {
+        /// How many may.
+        limit: u32,
+    },
     /// The media engine has no room for it.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -39,6 +45,14 @@ pub enum JoinError {
     /// The camera was idle and cannot be started.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// All viewers together may be sent as much as may be.
+    #[error(
+        "those who watch may be sent {limit_mbps} Mbit/s together, and one more would exceed it (media.max_total_mbps)"
+    )]
+    NoBandwidth {
+        /// How much they may be sent.
+        limit_mbps: u32,
+    },
     /// The media engine refuses: the offer, or one viewer more.
     #[error(transparent)]
     Engine(#[from] EngineError),

@@ -142,6 +142,10 @@ impl Supervisor {
                         Err(_) => Err(StartError::Engine(EngineError::WorkerLost)),
                     };
                 }
+                Claim::Full => {
+                    let limit = self.shared.config().stream.max_streams;
+                    return Err(StartError::StreamLimit { limit });
+                }
                 Claim::Running(link) => {
                     return Err(StartError::AlreadyRunning(Box::new(link.current())));
                 }
@@ -156,18 +160,24 @@ impl Supervisor {
 
     /// Takes the camera's slot and starts the task, with nothing awaited between.
     fn claim(&self, order: Order) -> Claim<oneshot::Receiver<Result<StreamSnapshot, EngineError>>> {
-        let claim = self.shared.streams.claim(order.camera, |counters| {
+        let limit = match self.shared.config().stream.max_streams {
+            0 => usize::MAX,
+            limit => usize::try_from(limit).unwrap_or(usize::MAX),
+        };
+        let claim = self.shared.streams.claim(order.camera, limit, |counters| {
             let mut first = Some(order.stream);
             let fresh = move || first.take().unwrap_or_else(|| StreamId(Uuid::new_v4()));
             let lifecycle = Lifecycle::new(self.shared.rules(), fresh);
             let interval = self.shared.config().mqtt.keepalive_interval;
             let session = Session::new(order, interval, Timestamp::now());
-            let (link, inbox) = StreamLink::new(session.begin(&lifecycle, counters));
+            let snapshot = session.begin(&lifecycle, counters);
+            let (link, inbox) = StreamLink::new(snapshot, order.bitrate.max);
             (Arc::clone(&link), (link, inbox, lifecycle, session))
         });
         match claim {
             Claim::Running(link) => Claim::Running(link),
             Claim::Ending(link) => Claim::Ending(link),
+            Claim::Full => Claim::Full,
             Claim::New((link, inbox, lifecycle, session)) => {
                 let (opened, wait): (Opened, _) = oneshot::channel();
                 let span = tracing::info_span!("stream", camera = %order.camera, session = session.session_id);
@@ -342,7 +352,9 @@ impl Supervisor {
             attempts += 1;
             match joined {
                 // It ended, or lost its leg, between the finding and the joining; the next attempt is for what comes after.
-                Err(EngineError::UnknownStream(_)) if attempts < JOIN_ATTEMPTS => {
+                Err(JoinError::Engine(EngineError::UnknownStream(_)))
+                    if attempts < JOIN_ATTEMPTS =>
+                {
                     let heard = found
                         .link
                         .wait_for(|stream| is_ending(stream) || stream.stream != found.run);
@@ -353,7 +365,7 @@ impl Supervisor {
                         // Nobody came of it: no reason to keep the camera sending until the idle timeout.
                         found.link.ask(stop_input(StopReason::Idle)).await;
                     }
-                    return Err(error.into());
+                    return Err(error);
                 }
                 Ok(joined) => return Ok(joined),
             }
@@ -400,7 +412,7 @@ impl Supervisor {
         link: &StreamLink,
         offer: &ViewerOffer,
         from: &ViewerOrigin,
-    ) -> Result<JoinedStream, EngineError> {
+    ) -> Result<JoinedStream, JoinError> {
         let (camera, viewer) = (link.camera, ViewerId(Uuid::new_v4()));
         let session = ViewerSession {
             viewer,
@@ -415,7 +427,7 @@ impl Supervisor {
             disconnected_at: None,
         };
         // Counted before it is in: the stream must not become idle under it.
-        self.shared.viewers.add(camera, session);
+        self.shared.let_in(link, session)?;
         link.viewers_changed.notify_one();
         let joining = Joining {
             shared: Some(&self.shared),
@@ -436,7 +448,7 @@ impl Supervisor {
                 .tell(SupervisorEvent::ViewerJoined { viewer, camera });
         };
         let Some(known) = self.shared.viewers.joined(viewer, endpoint, tell) else {
-            return Err(EngineError::UnknownStream(camera)); // gone again already
+            return Err(EngineError::UnknownStream(camera).into()); // gone again already
         };
         self.shared
             .writer

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use apiary_core::lifecycle::Rules;
 use apiary_media::engine::{BitrateBounds, MediaEngine};
-use apiary_store::{EventKind, Store, StoreError, StoreWriter, Write};
+use apiary_store::{EventKind, Store, StoreError, StoreWriter, ViewerSession, Write};
 use apiary_wire::id::{CameraId, ViewerId};
+use apiary_wire::units::Bitrate;
 use jiff::Timestamp;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -16,11 +17,12 @@ use tokio_util::sync::CancellationToken;
 use super::cameras::{Cameras, Heard};
 use super::commands::CameraCommands;
 use super::dispatch::{Dispatcher, FENCES, Fence};
+use super::error::JoinError;
 use super::orphans::{self, Orphans};
 use super::snapshot::{Gone, SupervisorEvent};
-use super::streams::Streams;
+use super::streams::{StreamLink, Streams};
 use super::totals::Totals;
-use super::viewers::Viewers;
+use super::viewers::{Full, Viewers};
 use crate::config::Config;
 use crate::config::values::BrokerTarget;
 
@@ -210,6 +212,25 @@ impl Shared {
             retry: why.retry,
             joined,
         });
+    }
+
+    /// Takes a place for a viewer that is about to join.
+    ///
+    /// # Errors
+    /// [`JoinError::NoBandwidth`].
+    pub(super) fn let_in(
+        &self,
+        link: &StreamLink,
+        session: ViewerSession,
+    ) -> Result<(), JoinError> {
+        let limit_mbps = self.config().media.max_total_mbps;
+        let limit = match limit_mbps {
+            0 => Bitrate::MAX,
+            mbps => Bitrate::from_kbps(u64::from(mbps) * 1000),
+        };
+        self.viewers
+            .add(link.camera, session, link.max_bitrate, limit)
+            .map_err(|Full| JoinError::NoBandwidth { limit_mbps })
     }
 
     /// A viewer is being sent its stream.

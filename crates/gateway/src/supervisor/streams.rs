@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use apiary_core::lifecycle::{Input, Phase};
 use apiary_wire::id::CameraId;
+use apiary_wire::units::Bitrate;
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::snapshot::StreamSnapshot;
@@ -19,6 +20,8 @@ const REMEMBERED: usize = 4096;
 #[derive(Debug)]
 pub(super) struct StreamLink {
     pub(super) camera: CameraId,
+    /// What a viewer may be sent of it at most.
+    pub(super) max_bitrate: Bitrate,
     inbox: mpsc::Sender<Input>,
     /// How the stream stands; the task and, if that panics, its keeper write it.
     pub(super) snapshot: watch::Sender<StreamSnapshot>,
@@ -29,10 +32,14 @@ pub(super) struct StreamLink {
 }
 
 impl StreamLink {
-    pub(super) fn new(snapshot: StreamSnapshot) -> (Arc<Self>, mpsc::Receiver<Input>) {
+    pub(super) fn new(
+        snapshot: StreamSnapshot,
+        max_bitrate: Bitrate,
+    ) -> (Arc<Self>, mpsc::Receiver<Input>) {
         let (inbox, inputs) = mpsc::channel(INBOX);
         let link = Self {
             camera: snapshot.camera,
+            max_bitrate,
             inbox,
             snapshot: watch::Sender::new(snapshot),
             viewers_changed: Notify::new(),
@@ -92,6 +99,13 @@ struct Slot {
     counters: Counters,
 }
 
+impl Slot {
+    fn is_taken(&self) -> bool {
+        let running = self.running.as_ref();
+        running.is_some_and(|link| !link.phase().is_over())
+    }
+}
+
 /// What a claim of a camera's slot found.
 pub(super) enum Claim<T> {
     /// It was free and is taken now.
@@ -100,22 +114,26 @@ pub(super) enum Claim<T> {
     Running(Arc<StreamLink>),
     /// A stream is being stopped; the slot is free once that is over.
     Ending(Arc<StreamLink>),
+    /// It is free, and as many others are taken as may be.
+    Full,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Streams(Mutex<HashMap<CameraId, Slot>>);
 
 impl Streams {
-    /// Takes the camera's slot for a stream made by `make`, if no other has it.
+    /// Takes the camera's slot for a stream made by `make`, if no other has it, and fewer than `limit` run.
     pub(super) fn claim<T>(
         &self,
         camera: CameraId,
+        limit: usize,
         make: impl FnOnce(&Counters) -> (Arc<StreamLink>, T),
     ) -> Claim<T> {
         let mut slots = self.lock();
         if !slots.contains_key(&camera) && slots.len() >= REMEMBERED {
             forget_oldest(&mut slots);
         }
+        let running = slots.values().filter(|slot| slot.is_taken()).count();
         let slot = slots.entry(camera).or_default();
         if let Some(running) = &slot.running {
             match running.phase() {
@@ -125,6 +143,9 @@ impl Streams {
                 Phase::Stopping => return Claim::Ending(Arc::clone(running)),
                 Phase::Stopped | Phase::Error => {}
             }
+        }
+        if running >= limit {
+            return Claim::Full;
         }
         slot.counters.starts += 1;
         let (link, made) = make(&slot.counters);

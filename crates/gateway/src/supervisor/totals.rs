@@ -34,6 +34,8 @@ const FAILURES: &[&str] = &[
 const REFUSALS: &[&str] = &[
     "bad_offer",
     "viewer_limit",
+    "stream_limit",
+    "no_bandwidth",
     "no_ports",
     "overloaded",
     "media_server",
@@ -111,6 +113,8 @@ pub(super) fn class_of_refusal(error: &JoinError) -> &'static str {
         JoinError::Start(StartError::Engine(error)) | JoinError::Engine(error) => {
             class_of_engine_error(error)
         }
+        JoinError::Start(StartError::StreamLimit { .. }) => "stream_limit",
+        JoinError::NoBandwidth { .. } => "no_bandwidth",
         JoinError::Start(StartError::ShuttingDown) => "shutting_down",
         JoinError::Start(StartError::AlreadyRunning(_)) => "stream_ended",
         JoinError::Start(StartError::BadBounds { .. }) => "internal",

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use apiary_store::ViewerSession;
 use apiary_wire::id::{CameraId, ViewerId};
+use apiary_wire::units::Bitrate;
 use jiff::Timestamp;
 
 /// Someone who watches, or is about to.
@@ -15,6 +16,8 @@ pub(super) struct Viewer {
     /// The order of arrival.
     pub(super) number: u64,
     pub(super) connected: bool,
+    /// What it may be sent at most.
+    rate: Bitrate,
     /// When its offer came.
     asked: Instant,
     /// The row in the store; its endpoint is missing while joining.
@@ -29,23 +32,42 @@ struct Table {
     viewers: HashMap<ViewerId, Viewer>,
     of_camera: HashMap<CameraId, Vec<ViewerId>>,
     arrived: u64,
+    /// What all of them may be sent together at most, in bit/s.
+    egress: u64,
 }
 
+/// There is no room for one viewer more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Full;
+
 impl Viewers {
-    /// Adds one that is joining.
-    pub(super) fn add(&self, camera: CameraId, session: ViewerSession) {
+    /// Adds one that is joining and may be sent `rate`, where all together stay within `limit`.
+    pub(super) fn add(
+        &self,
+        camera: CameraId,
+        session: ViewerSession,
+        rate: Bitrate,
+        limit: Bitrate,
+    ) -> Result<(), Full> {
         let mut table = self.lock();
+        let egress = table.egress.saturating_add(rate.as_bps());
+        if egress > limit.as_bps() {
+            return Err(Full);
+        }
+        table.egress = egress;
         table.arrived += 1;
         let viewer = Viewer {
             camera,
             number: table.arrived,
             connected: false,
+            rate,
             asked: Instant::now(),
             session,
         };
         let id = viewer.session.viewer;
         table.of_camera.entry(camera).or_default().push(id);
         table.viewers.insert(id, viewer);
+        Ok(())
     }
 
     /// Notes the engine's name of its leg; `None` if it is gone already. `tell` does not wait: whoever hears that a viewer is gone
@@ -75,6 +97,7 @@ impl Viewers {
     pub(super) fn remove(&self, viewer: ViewerId, now: Timestamp) -> Option<Viewer> {
         let mut table = self.lock();
         let mut removed = table.viewers.remove(&viewer)?;
+        table.egress -= removed.rate.as_bps();
         if let Some(others) = table.of_camera.get_mut(&removed.camera) {
             others.retain(|other| *other != viewer);
             if others.is_empty() {
@@ -149,10 +172,21 @@ mod tests {
     #[test]
     fn viewers_are_counted_by_camera_and_removed_once() {
         let viewers = Viewers::default();
+        let add = |of: u8, number: u8| {
+            let rate = Bitrate::from_kbps(1000);
+            let limit = Bitrate::from_kbps(4500);
+            viewers.add(camera(of), session(number), rate, limit)
+        };
         for number in 1..=3 {
-            viewers.add(camera(1), session(number));
+            add(1, number).unwrap();
         }
-        viewers.add(camera(2), session(4));
+        add(2, 4).unwrap();
+        assert_eq!(
+            add(2, 5),
+            Err(Full),
+            "a fifth would be too much for the line"
+        );
+        assert_eq!(viewers.list(None).len(), 4);
         assert_eq!((viewers.count(camera(1)), viewers.count(camera(2))), (3, 1));
         let first = session(1).viewer;
         assert_eq!(viewers.first_endpoint(camera(1)), None);
@@ -168,6 +202,11 @@ mod tests {
         assert_eq!(viewers.list(Some(camera(1))).len(), 2);
         viewers.remove(session(4).viewer, now);
         assert_eq!(viewers.count(camera(2)), 0);
+        assert_eq!(
+            viewers.lock().egress,
+            2_000_000,
+            "two of a megabit each are left"
+        );
         assert!(!viewers.lock().of_camera.contains_key(&camera(2)));
     }
 }
