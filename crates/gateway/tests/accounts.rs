@@ -135,3 +135,134 @@ fn accounts_are_made_and_mended_from_the_console() {
     assert_eq!(log_in(&address, "queen", &password(&changed)), 200);
     assert_eq!(log_in(&address, "drone", &password(&other)), 401);
 }
+
+/// Secrets of all kinds that go through the program while it tells all it can: none is in its log, on its console, in its
+/// figures, in what it exports, or in what the API lists.
+#[tokio::test]
+async fn h09_secrets_stay_where_they_belong() {
+    const JWT_SECRET: &str = "canary-jwt-0123456789abcdef01234567";
+    const HOOK_SECRET: &str = "canary-hook-0123456789abcdef0123456";
+    const BROKER_PASSWORD: &str = "canary-broker-0123456789";
+    const GUESS: &str = "canary-guess-0123456789";
+    const NEW_PASSWORD: &str = "canary-new-0123456789";
+    let dir = tempfile::tempdir().unwrap();
+    let password = password(&shown(&user(
+        dir.path(),
+        &["add", "queen", "--role", "admin"],
+    )));
+    let mut command = serve(dir.path(), 27_180);
+    command.envs([
+        ("APIARY_AUTH_ENABLED", "true"),
+        ("APIARY_LOG_LEVEL", "trace"),
+        ("APIARY_AUTH_JWT_SECRET", JWT_SECRET),
+        ("APIARY_MQTT_BROKER", "mqtt://127.0.0.1:9"), // nobody is there, which is told of
+        ("APIARY_MQTT_USERNAME", "apiary"),
+        ("APIARY_MQTT_PASSWORD", BROKER_PASSWORD),
+        (
+            "APIARY_WEBHOOKS_URLS",
+            "http://127.0.0.1:9/canary-path-0123456789",
+        ),
+        ("APIARY_WEBHOOKS_SECRET", HOOK_SECRET),
+        ("APIARY_WEBHOOKS_ALLOW_PRIVATE", "127.0.0.0/8"),
+    ]);
+    command.env_remove("APIARY_MQTT_LISTEN");
+    let mut running = Running::start(&mut command);
+    let mut log = Log::of(&mut running);
+    let address = http_address(&log.until("ready"));
+    let origin = format!("http://{address}");
+    let client = reqwest::Client::new();
+    let send = async |path: &str, cookie: &str, body: Value| {
+        let request = client.post(format!("{origin}{path}")).json(&body);
+        let request = request.header("origin", &origin).header("cookie", cookie);
+        request.send().await.unwrap()
+    };
+    let camera = "56C1CADCF1FA4C6CAEBA3E2FD85EFEBF";
+    assert_eq!(log_in(&address, "queen", GUESS), 401);
+    let login = json!({"name": "queen", "password": password});
+    let login = send("/api/auth/login", "", login).await;
+    let set_cookie = login.headers()["set-cookie"].to_str().unwrap();
+    let cookie = set_cookie.split(';').next().unwrap().to_owned();
+    let token = json!({"name": "automation", "role": "admin"});
+    let token: Value = send("/api/tokens", &cookie, token)
+        .await
+        .json()
+        .await
+        .unwrap();
+    let token = token["token"].as_str().unwrap().to_owned();
+    // A camera has to be known to be shared: somebody asks for it.
+    let start = format!("/streams/{camera}/start");
+    assert_eq!(send(&start, &cookie, json!({})).await.status(), 201);
+    let share = json!({"camera_id": camera, "label": "x", "expires_at": "2100-01-01T00:00:00Z"});
+    let share: Value = send("/api/shares", &cookie, share)
+        .await
+        .json()
+        .await
+        .unwrap();
+    let link = share["path"].as_str().unwrap_or_else(|| panic!("{share}"));
+    let link = link.split_once('#').unwrap().1.to_owned();
+    assert_eq!(
+        send("/api/auth/share", "", json!({"token": link}))
+            .await
+            .status(),
+        200
+    );
+    let upgrade = format!("ws://{address}/ws?access_token={token}");
+    let (socket, _) = tokio_tungstenite::connect_async(&upgrade).await.unwrap();
+    drop(socket);
+    let forged = format!("{origin}/cameras?access_token={token}");
+    assert_eq!(client.get(forged).send().await.unwrap().status(), 401);
+    let tried = send("/api/webhooks/test", &cookie, json!({})).await;
+    let tried = tried.text().await.unwrap();
+    let change = json!({"current": password, "new": NEW_PASSWORD});
+    let changed = send("/api/auth/password", &cookie, change).await;
+    assert_eq!(changed.status(), 200);
+
+    let mut told = vec![("the webhooks' test", tried)];
+    for path in [
+        "/metrics",
+        "/api/audit",
+        "/api/users",
+        "/api/tokens",
+        "/api/auth/sessions",
+        "/cameras",
+        "/health",
+    ] {
+        let request = client.get(format!("{origin}{path}")).bearer_auth(&token);
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{path}");
+        told.push((path, answer.text().await.unwrap()));
+    }
+    let export = apiary(dir.path(), &["db", "export"]).output().unwrap();
+    told.push(("the export", shown(&export)));
+    running.signal("TERM");
+    assert!(running.end().success());
+    let mut console = String::new();
+    let stdout = running.0.stdout.as_mut().unwrap();
+    stdout.read_to_string(&mut console).unwrap();
+    told.push(("the console", console));
+    let records = log.rest();
+    assert!(
+        records
+            .iter()
+            .any(|record| record["level"] == "TRACE" || record["level"] == "DEBUG")
+    );
+    told.push(("the log", format!("{records:?}")));
+    let secrets = [
+        &password,
+        &cookie["apiary_login=".len()..],
+        &token,
+        &link,
+        JWT_SECRET,
+        HOOK_SECRET,
+        BROKER_PASSWORD,
+        GUESS,
+        NEW_PASSWORD,
+        "canary-path-0123456789",
+        "$argon2id$",
+    ];
+    for (place, text) in told {
+        for secret in secrets {
+            assert!(!text.contains(secret), "{place} tells {secret}");
+        }
+    }
+}

@@ -206,14 +206,84 @@ async fn a_broker_open_to_the_network_without_tls_is_noted() {
 
 #[tokio::test]
 async fn a_page_open_to_all_is_noted() {
-    let (report, _dir) = check(&[("APIARY_HTTP_LISTEN", "0.0.0.0:0")]).await;
-    let (severity, text) = worst(&report, "http.listen");
+    let open = ("APIARY_HTTP_LISTEN", "0.0.0.0:0");
+    let (report, _dir) = check(&[open]).await;
+    let (severity, text) = worst(&report, "auth.enabled");
+    assert_eq!(severity, Severity::Good, "{text}");
+    let (report, _dir) = check(&[open, ("APIARY_AUTH_ENABLED", "false")]).await;
+    let (severity, text) = worst(&report, "auth.enabled");
     assert_eq!(severity, Severity::Note);
-    assert!(text.contains("no accounts"), "{text}");
-    let (closed, _dir) = check(&[
-        ("APIARY_HTTP_LISTEN", "0.0.0.0:0"),
-        ("APIARY_MEDIA_BIND", "127.0.0.1"),
-    ])
-    .await;
+    assert!(text.contains("whoever reaches it can watch"), "{text}");
+    let (closed, _dir) = check(&[open, ("APIARY_MEDIA_BIND", "127.0.0.1")]).await;
     assert_eq!(worst(&closed, "media.bind").0, Severity::Problem);
+}
+
+/// What goes wrong most often, each seeded into settings that are good otherwise. The tests above and those of certificates
+/// (`config_check_tls`) look at each more closely.
+#[tokio::test]
+async fn ten_seeded_mistakes_are_found() {
+    // Where nobody listens any more.
+    let nobody_at = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let busy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let busy_at = busy.local_addr().unwrap().to_string();
+    let files = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = files.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let key = file("open.key", "a key that everybody can read");
+    let letter = file("letter.crt", "no certificate");
+    let nobody = format!("mqtt://{nobody_at}");
+    let nowhere = format!("postgres://bee@{nobody_at}/hive");
+    let kurento = format!("ws://{nobody_at}/kurento");
+    let mistakes: [(&str, &[(&str, &str)]); 10] = [
+        (
+            "a port that another program has",
+            &[("APIARY_HTTP_LISTEN", &busy_at)],
+        ),
+        ("a key that does not exist", &[("APIARY_MEDIA_WORKER", "2")]),
+        (
+            "a value that makes no sense",
+            &[("APIARY_MEDIA_MAX_BITRATE_KBPS", "fast")],
+        ),
+        (
+            "a directory that cannot be written",
+            &[("APIARY_DATA_DIR", "/proc/apiary")],
+        ),
+        ("another machine's address", &[("LOCAL_IP", "192.0.2.1")]),
+        (
+            "a broker that is not there",
+            &[("APIARY_MQTT_BROKER", &nobody)],
+        ),
+        (
+            "a database that is not there",
+            &[("APIARY_DATABASE_URL", &nowhere)],
+        ),
+        (
+            "a media server that is not there",
+            &[
+                ("APIARY_MEDIA_ENGINE", "kurento"),
+                ("APIARY_KURENTO_SERVERS", &kurento),
+            ],
+        ),
+        (
+            "a certificate that is none, and a key that all can read",
+            &[("APIARY_TLS_CERT", &letter), ("APIARY_TLS_KEY", &key)],
+        ),
+        (
+            "a page for others, and pictures for this machine alone",
+            &[
+                ("APIARY_HTTP_LISTEN", "0.0.0.0:0"),
+                ("APIARY_MEDIA_BIND", "127.0.0.1"),
+            ],
+        ),
+    ];
+    for (mistake, settings) in mistakes {
+        let (report, _dir) = check(settings).await;
+        assert!(report.problems() > 0, "{mistake} is not found: {report:#?}");
+    }
 }

@@ -54,6 +54,7 @@ fn totals_outlive_streams_and_viewers() {
         viewer.connect();
         show(&mut camera, &mut viewer, &Frame::idr(1));
         house.wait_read(1, &camera);
+        house.wait_stats(1, |stats| stats.remb_count > 0);
         sent += house.stats(1).packets;
         house
             .ask(house.engine.close(camera_id(1), CloseReason::Stopped))

@@ -68,10 +68,8 @@ fn reach(config: &Config, report: &mut Report) {
             "others reach the page, but not the pictures; use 0.0.0.0, or leave it out",
         );
     }
-    if page_open {
-        report.note(
-            "http.listen",
-            "there are no accounts in this version: everyone who reaches it can watch",
-        );
+    // That they are off where others come is among the notes of the configuration.
+    if config.auth.enabled {
+        report.good("auth.enabled", "people have to log in");
     }
 }
