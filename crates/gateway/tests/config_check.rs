@@ -14,7 +14,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use apiary::check::{Report, Severity, examine};
-use apiary_store::SqliteStore;
+use apiary_store::{SqliteStore, Store as _};
 use sources::environment;
 use sqlx::{Connection as _, SqliteConnection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -127,7 +127,7 @@ async fn a_database_is_looked_at() {
     let data = dir.path().display().to_string();
     let file = dir.path().join("apiary.db");
     let looked = async || check(&[("APIARY_DATA_DIR", &data)]).await.0;
-    drop(SqliteStore::open(&file).await.unwrap());
+    SqliteStore::open(&file).await.unwrap().close().await;
     assert_eq!(worst(&looked().await, "database").0, Severity::Good);
 
     std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).unwrap();
@@ -161,7 +161,7 @@ async fn a_database_is_looked_at() {
         let all: Vec<_> = report.findings.iter().map(ToString::to_string).collect();
         assert!(all.join("\n").contains(said), "{all:#?}");
     }
-    drop(raw);
+    raw.close().await.unwrap(); // dropped, it would write a moment later
     std::fs::write(&file, "a letter").unwrap();
     let (severity, text) = worst(&looked().await, "database");
     assert_eq!(severity, Severity::Problem);
