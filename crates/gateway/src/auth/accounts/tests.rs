@@ -411,3 +411,21 @@ async fn names_and_roles_that_cannot_be_are_refused() {
     let refused = accounts.create_user(actor(&root()), again).await;
     assert!(matches!(refused, Err(AccountError::Conflict(_))));
 }
+
+#[tokio::test]
+async fn h08_a_set_up_link_ends_with_the_first_user_however_that_came() {
+    let home = Home::new();
+    let (accounts, _store, _writer, _task) = home.open().await;
+    let link = accounts.open_setup().unwrap();
+    add(&accounts, "queen", Role::Admin, CameraScope::All).await;
+    let late = accounts
+        .set_up(
+            link.expose(),
+            "thief",
+            Secret::new(PASSWORD),
+            &at("192.0.2.1"),
+        )
+        .await;
+    assert!(matches!(late, Err(AccountError::Forbidden(_))), "{late:?}");
+    assert_eq!(accounts.users().len(), 1);
+}
