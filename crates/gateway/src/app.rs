@@ -259,6 +259,7 @@ impl App {
                     broker: mqtt.control.broker(),
                     accounts,
                     config: self.config.http.clone(),
+                    turn: self.config.turn.clone(),
                     bounds: self.bounds(),
                     https: self.tls.as_ref().map(Tls::https),
                 };

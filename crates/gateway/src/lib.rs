@@ -23,4 +23,5 @@ pub mod secret;
 pub mod supervisor;
 pub mod telemetry;
 pub mod tls;
+pub mod turn;
 pub mod webhooks;

@@ -142,6 +142,7 @@ fn accounts_are_made_and_mended_from_the_console() {
 async fn h09_secrets_stay_where_they_belong() {
     const JWT_SECRET: &str = "canary-jwt-0123456789abcdef01234567";
     const HOOK_SECRET: &str = "canary-hook-0123456789abcdef0123456";
+    const TURN_SECRET: &str = "canary-turn-0123456789abcdef0123456";
     const BROKER_PASSWORD: &str = "canary-broker-0123456789";
     const GUESS: &str = "canary-guess-0123456789";
     const NEW_PASSWORD: &str = "canary-new-0123456789";
@@ -164,6 +165,8 @@ async fn h09_secrets_stay_where_they_belong() {
         ),
         ("APIARY_WEBHOOKS_SECRET", HOOK_SECRET),
         ("APIARY_WEBHOOKS_ALLOW_PRIVATE", "127.0.0.0/8"),
+        ("APIARY_TURN_URLS", "turn:127.0.0.1"),
+        ("APIARY_TURN_SECRET", TURN_SECRET),
     ]);
     command.env_remove("APIARY_MQTT_LISTEN");
     let mut running = Running::start(&mut command);
@@ -213,6 +216,11 @@ async fn h09_secrets_stay_where_they_belong() {
     assert_eq!(client.get(forged).send().await.unwrap().status(), 401);
     let tried = send("/api/webhooks/test", &cookie, json!({})).await;
     let tried = tried.text().await.unwrap();
+    let servers = client.get(format!("{origin}/api/ice-servers"));
+    let servers = servers.bearer_auth(&token).send().await.unwrap();
+    let servers: Value = servers.json().await.unwrap();
+    let credential = servers["ice_servers"][0]["credential"].as_str().unwrap();
+    assert!(!servers.to_string().contains(TURN_SECRET));
     let change = json!({"current": password, "new": NEW_PASSWORD});
     let changed = send("/api/auth/password", &cookie, change).await;
     assert_eq!(changed.status(), 200);
@@ -254,6 +262,8 @@ async fn h09_secrets_stay_where_they_belong() {
         &link,
         JWT_SECRET,
         HOOK_SECRET,
+        TURN_SECRET,
+        credential,
         BROKER_PASSWORD,
         GUESS,
         NEW_PASSWORD,

@@ -814,6 +814,69 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "kurento.turn_password",
         "colon",
     ),
+    // turn.
+    (
+        "[turn]\nurls = ['turn.example']\nsecret = '0123456789abcdef'",
+        "turn.urls",
+        "has no scheme",
+    ),
+    (
+        "[turn]\nurls = ['http://turn.example']\nsecret = '0123456789abcdef'",
+        "turn.urls",
+        "neither turn: nor stun:",
+    ),
+    (
+        "[turn]\nurls = ['turn://turn.example']\nsecret = '0123456789abcdef'",
+        "turn.urls",
+        "names no host",
+    ),
+    (
+        "[turn]\nurls = ['turn:h>; rel=\"next\"']\nsecret = '0123456789abcdef'",
+        "turn.urls",
+        "names no host",
+    ),
+    (
+        "[turn]\nurls = ['turn:h:0']\nsecret = '0123456789abcdef'",
+        "turn.urls",
+        "is no port",
+    ),
+    (
+        "[turn]\nurls = ['turn:u:p@h']\nsecret = '0123456789abcdef'",
+        "turn.urls",
+        "holds a login",
+    ),
+    (
+        "[turn]\nurls = ['turn:h?transport=sctp']\nsecret = '0123456789abcdef'",
+        "turn.urls",
+        "is not known for turn:",
+    ),
+    (
+        "[turn]\nurls = ['turns:h?transport=udp']\nsecret = '0123456789abcdef'",
+        "turn.urls",
+        "is not known for turns:",
+    ),
+    (
+        "[turn]\nurls = ['stun:h?transport=udp']",
+        "turn.urls",
+        "is not known for stun:",
+    ),
+    (
+        "[turn]\nurls = ['stun:a','stun:b','stun:c','stun:d','stun:e','stun:f','stun:g','stun:h','stun:i']",
+        "turn.urls",
+        "at most 8",
+    ),
+    (
+        "[turn]\nurls = ['turn:h']",
+        "turn.urls",
+        "turn.secret is missing",
+    ),
+    (
+        "[turn]\nurls = ['stun:h']\nsecret = '0123456789abcdef'",
+        "turn.secret",
+        "names no TURN server",
+    ),
+    ("[turn]\nsecret = 'short'", "turn.secret", "fewer than 16"),
+    ("[turn]\nlifetime_s = 59", "turn.lifetime_s", "range"),
     // stream, data, log.
     (
         "[stream]\nstart_timeout_s = 0",
@@ -1127,6 +1190,7 @@ fn h09_a_refused_password_is_not_printed() {
     for (toml, shown) in [
         ("[mqtt]\npassword = 'hunter2'", "mqtt.password = ***"),
         ("[auth]\njwt_secret = 'hunter2'", "auth.jwt_secret = ***"),
+        ("[turn]\nsecret = 'hunter2'", "turn.secret = ***"),
         (
             "[tls]\nmode = 'acme'\nacme_eab_id = 'a'\nacme_eab_key = 'hunter2!'",
             "tls.acme_eab_key = ***",

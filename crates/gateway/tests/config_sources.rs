@@ -227,6 +227,8 @@ fn every_key_has_a_variable() {
                 "kurento.stun" => "stun.example:3478",
                 "kurento.turn" => "turn:turn.example",
                 "kurento.turn_username" | "kurento.turn_password" => "secret",
+                "turn.urls" => "stun:stun.example",
+                "turn.secret" => "0123456789abcdef",
                 "webhooks.urls" => "https://hooks.example/cameras",
                 "webhooks.secret" => "0123456789abcdef",
                 "webhooks.events" => "stream,camera.online",

@@ -12,7 +12,7 @@ use apiary::http::Bounds;
 use apiary::http::openapi::document_of_routes;
 use apiary::secret::Secret;
 use apiary_store::{CameraScope, Role};
-use http_support::{CAMERA, DEADLINE, Gateway, OFFER, OTHER_CAMERA, Socket, id, within};
+use http_support::{CAMERA, DEADLINE, Gateway, OFFER, OTHER_CAMERA, Socket, id, turn, within};
 use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::{EncodingKey, Header, encode};
 use reqwest::{RequestBuilder, Response, StatusCode};
@@ -40,7 +40,10 @@ enum As {
 
 impl House {
     async fn open() -> Self {
-        let gateway = Gateway::start_closed().await;
+        Self::of(Gateway::start_closed().await).await
+    }
+
+    async fn of(gateway: Gateway) -> Self {
         for camera in [CAMERA, OTHER_CAMERA] {
             gateway.camera_says_hello(camera).await;
         }
@@ -291,6 +294,48 @@ async fn h01_strangers_get_nothing_but_what_is_listed() {
     let (_, health) = house.get(&As::Nobody, "/health").await;
     let told: Vec<&String> = health.as_object().unwrap().keys().collect();
     assert_eq!(told, ["kurento_connected", "status", "timestamp"]);
+    house.gateway.stop().await;
+}
+
+/// So that who runs the program finds in coturn's log whose login it was, and who reads along on the network does not.
+#[tokio::test]
+async fn who_may_watch_is_told_of_turn_servers_with_a_login_that_names_nobody() {
+    let gateway = Gateway::start_by(Bounds::new(1024, 1024), None, |config| {
+        config.auth.enabled = true;
+        config.turn = turn();
+    });
+    let house = House::of(gateway.await).await;
+    let root = house.log_in("root").await;
+    let (_, sessions) = house.get(&root, "/api/auth/sessions").await;
+    let login = sessions["sessions"][0]["id"].as_str().unwrap().to_owned();
+    let (share, secret) = house.share(&root).await;
+    let (token, program) = house.token_of(&root, "viewer").await;
+    for (who, session) in [
+        (root, format!("login-{login}")),
+        (As::Token(secret), format!("share-{share}")),
+        (program, format!("token-{token}")),
+    ] {
+        let response = house.ask(&who, "GET", "/api/ice-servers").send().await;
+        let response = response.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.headers()["cache-control"], "no-store");
+        let told: Value = response.json().await.unwrap();
+        assert_eq!(told["lifetime_s"], 3600);
+        let [stun, turn] = told["ice_servers"].as_array().unwrap().as_slice() else {
+            panic!("{told}")
+        };
+        assert_eq!(*stun, json!({"urls": ["stun:stun.example"]}));
+        assert_eq!(turn["urls"].as_array().unwrap().len(), 2);
+        let username = turn["username"].as_str().unwrap();
+        assert_eq!(username.split_once(':').unwrap().1, session);
+        assert!(turn["credential"].is_string(), "{told}");
+    }
+    house.gateway.stop().await;
+
+    let house = House::open().await;
+    let root = house.log_in("root").await;
+    let (_, told) = house.get(&root, "/api/ice-servers").await;
+    assert_eq!(told, json!({"ice_servers": [], "lifetime_s": 3600}));
     house.gateway.stop().await;
 }
 

@@ -41,6 +41,7 @@ const SURFACE: &[(&str, &str)] = &[
     ("/api/auth/sessions/{session_id}", "DELETE"),
     ("/api/auth/setup", "POST"),
     ("/api/auth/share", "POST"),
+    ("/api/ice-servers", "GET"),
     ("/api/shares", "GET,POST"),
     ("/api/shares/{share_id}", "DELETE"),
     ("/api/tokens", "GET,POST"),

@@ -8,8 +8,9 @@ use reqwest::{Response, StatusCode};
 use serde_json::Value;
 
 mod http_support;
+use apiary::http::Bounds;
 use apiary_media::engine::{EngineEvent, ViewerGoneReason};
-use http_support::{ANSWER, CAMERA, Gateway, OFFER, OTHER_CAMERA, id};
+use http_support::{ANSWER, CAMERA, Gateway, OFFER, OTHER_CAMERA, id, turn};
 
 const SDPFRAG: &str = "application/trickle-ice-sdpfrag";
 /// The credentials of [`OFFER`].
@@ -54,6 +55,42 @@ async fn error_text(response: Response) -> String {
         .as_str()
         .unwrap()
         .to_owned()
+}
+
+#[tokio::test]
+async fn a_player_is_told_of_turn_servers_with_a_login_of_its_own() {
+    let bounds = Bounds::new(64, 64);
+    let gateway = Gateway::start_by(bounds, None, |config| config.turn = turn()).await;
+    let links = async || {
+        let created = gateway.post_offer(CAMERA, OFFER).await;
+        assert_eq!(created.status(), StatusCode::CREATED);
+        let links = created.headers().get_all("link").into_iter();
+        let links: Vec<String> = links
+            .map(|link| link.to_str().unwrap().to_owned())
+            .collect();
+        links
+    };
+    let told = links().await;
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert_eq!(told[0], "<stun:stun.example>; rel=\"ice-server\"");
+    let viewer = gateway.engine.viewers()[0];
+    let login = told[1].strip_prefix("<turn:turn.example:3479>; rel=\"ice-server\"; username=\"");
+    let (expiry, login) = login.unwrap().split_once(':').unwrap();
+    let expiry = expiry.parse::<i64>().unwrap() - jiff::Timestamp::now().as_second();
+    assert!((3500..=3600).contains(&expiry), "{expiry}");
+    let credential = login.strip_prefix(&format!("viewer-{viewer}\"; credential=\""));
+    let credential = credential
+        .unwrap()
+        .strip_suffix("\"; credential-type=\"password\"");
+    assert_eq!(credential.unwrap().len(), 28, "SHA-1 in base64");
+    assert!(told[2].starts_with("<turns:turn.example?transport=tcp>; rel="));
+    assert_ne!(links().await[1], told[1], "each viewer has its own");
+    gateway.stop().await;
+
+    let gateway = Gateway::start().await;
+    let created = gateway.post_offer(CAMERA, OFFER).await;
+    assert!(!created.headers().contains_key("link"));
+    gateway.stop().await;
 }
 
 #[tokio::test]

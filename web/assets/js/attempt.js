@@ -19,6 +19,7 @@
  *   ended: (ending: Ending) => void
  * }} AttemptHandler `sinceFrame`: milliseconds since the last new frame; `ended` comes once, unless closed before
  */
+import { iceServers } from './ice.js';
 import { Signaling, signalingUrl } from './signaling.js';
 import { takeSample } from './stats.js';
 
@@ -107,6 +108,13 @@ export class Attempt {
 
   /** While the socket opens. */
   async #makeOffer() {
+    const servers = await iceServers();
+    if (this.#closed) return;
+    try {
+      this.#connection.setConfiguration({ ...this.#connection.getConfiguration(), iceServers: servers });
+    } catch {
+      // One that the browser cannot use is no harm: most networks need none.
+    }
     try {
       await this.#connection.setLocalDescription();
     } catch (error) {

@@ -131,6 +131,9 @@ pub const KEYS: &[Key] = &[
     key("kurento.turn", ""),
     key("kurento.turn_username", ""),
     secret("kurento.turn_password"),
+    key("turn.urls", "[]"),
+    secret("turn.secret"),
+    key("turn.lifetime_s", "3600"),
     key("stream.max_streams", "0"),
     key("stream.start_timeout_s", "30"),
     key("stream.idle_timeout_s", "300"),
@@ -209,8 +212,8 @@ pub const KURENTO_ONLY: &[(&str, &str)] = &[
     ("STUN_PORT", "not used, as STUN_SERVER is not"),
     (
         "TURN_SERVER_URL",
-        "not used: the built-in engine does not relay through TURN, and viewers need a direct way to media.udp_port; \
-         it counts with media.engine = \"kurento\" only",
+        "not used: the login is Kurento's and never changes, so that browsers are not given it; turn.urls and \
+         turn.secret name a TURN server for them; it counts with media.engine = \"kurento\" only",
     ),
     (
         "TURN_SERVER_USERNAME",

@@ -14,7 +14,7 @@ use super::{
     Config, Credentials, DataConfig, DatabaseConfig, EmbeddedBrokerConfig, Engine, HttpConfig,
     IngestConfig, LogConfig, LogFormat, MediaConfig, MqttConfig, NetworkConfig, SignalingConfig,
     StreamConfig, TlsFiles, Verify, Written, auth, kurento, metrics, mqtt_access, network, otlp,
-    retention, tls, validate, webhooks,
+    retention, tls, turn, validate, webhooks,
 };
 use crate::secret::Secret;
 
@@ -65,6 +65,7 @@ impl Config {
                     .unwrap_or(LogFormat::Human),
             },
             metrics: metrics::load(&mut reader),
+            turn: turn::load(&mut reader),
             webhooks: webhooks::load(&mut reader),
             otlp: otlp::load(&mut reader),
             written: Written::of(reader.entries()),

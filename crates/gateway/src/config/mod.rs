@@ -25,6 +25,7 @@ mod raw;
 mod reader;
 mod retention;
 mod tls;
+mod turn;
 mod validate;
 pub mod values;
 mod webhooks;
@@ -53,6 +54,7 @@ pub use network::primary_ipv4;
 pub use otlp::OtlpConfig;
 pub use raw::Origin;
 pub use tls::{AcmeChallenge, AcmeConfig, CertificateSource, ExternalAccount, TlsConfig};
+pub use turn::{DEFAULT_LIFETIME, IceUrl, Relays, TurnConfig};
 use values::{BrokerTarget, IpNetwork};
 pub use webhooks::{EventKind, ReceiverUrl, WebhooksConfig};
 pub use written::Written;
@@ -92,6 +94,8 @@ pub struct Config {
     pub log: LogConfig,
     /// Where Prometheus may read figures.
     pub metrics: MetricsConfig,
+    /// The STUN and TURN servers that browsers are told of, where there are any.
+    pub turn: Option<TurnConfig>,
     /// Who is told what happens, where anybody is.
     pub webhooks: Option<WebhooksConfig>,
     /// Where traces and logs are sent, where they are.

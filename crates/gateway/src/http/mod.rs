@@ -14,6 +14,7 @@ mod error;
 mod extract;
 mod guard;
 mod host;
+mod ice_servers;
 mod identity;
 pub mod openapi;
 mod operation;

@@ -18,7 +18,10 @@ use super::policy::{self, Routes};
 use super::redirect::{self, Target};
 use super::serving::{Secured, Serving};
 use super::state::{HttpListeners, HttpParts, HttpState, MAX_SOCKETS};
-use super::{accounts, assets, openapi, operation, rest, signaling, trace, views, webhooks, whep};
+use super::{
+    accounts, assets, ice_servers, openapi, operation, rest, signaling, trace, views, webhooks,
+    whep,
+};
 use crate::tls::Https;
 
 /// How long open requests and sockets may take to end.
@@ -97,6 +100,7 @@ pub(super) fn documented_routes() -> OpenApiRouter<HttpState> {
         .merge(operation::routes())
         .add(Admin, routes!(webhooks::test))
         .merge(accounts::routes())
+        .add(Known, routes!(ice_servers::ice_servers))
         .merge(whep::routes())
         .add(Known, routes!(signaling::upgrade))
         .add(Public, routes!(openapi::document))

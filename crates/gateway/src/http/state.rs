@@ -17,13 +17,14 @@ use super::serving::Bounds;
 use super::views::Views;
 use super::whep::WhepSessions;
 use crate::auth::Accounts;
-use crate::config::HttpConfig;
 use crate::config::values::IpNetwork;
+use crate::config::{HttpConfig, TurnConfig};
 use crate::engine::StartedEngine;
 use crate::mqtt::BrokerState;
 use crate::operation::Operation;
 use crate::supervisor::Supervisor;
 use crate::tls::Https;
+use crate::turn::IceServers;
 
 /// Most signaling sockets open at once; one more is refused with 503.
 pub(super) const MAX_SOCKETS: usize = 4096;
@@ -40,6 +41,8 @@ pub struct HttpParts {
     pub accounts: Arc<Accounts>,
     /// `[http]`
     pub config: HttpConfig,
+    /// `[turn]`
+    pub turn: Option<TurnConfig>,
     /// What connections may take.
     pub bounds: Bounds,
     /// Asked by those who run the program.
@@ -74,6 +77,7 @@ pub struct Inner {
     pub(super) trusted_proxies: Vec<IpNetwork>,
     pub(super) accounts: Arc<Accounts>,
     pub(super) rates: RateLimits,
+    pub(super) ice: IceServers,
     pub(super) whep: WhepSessions,
     pub(super) views: Views,
     pub(super) operation: Operation,
@@ -100,6 +104,7 @@ impl HttpState {
                 parts.config.requests_per_second,
                 parts.config.joins_per_second,
             ),
+            ice: IceServers::new(parts.turn),
             whep: WhepSessions::default(),
             views: Views::default(),
             operation: parts.operation,

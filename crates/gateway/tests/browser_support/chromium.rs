@@ -3,17 +3,38 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use fantoccini::wd::{Capabilities, TimeoutConfiguration};
+use axum::http::Method;
+use fantoccini::wd::{Capabilities, TimeoutConfiguration, WebDriverCompatibleCommand};
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
+use url::Url;
 
 use super::{DEADLINE, screenshots};
 
 const CHROMIUM: &str = "/usr/bin/chromium";
 const CHROMEDRIVER: &str = "/usr/bin/chromedriver";
+
+/// A command of Chromium's own protocol, which ChromeDriver passes on.
+#[derive(Debug)]
+struct Cdp {
+    name: &'static str,
+    parameters: Value,
+}
+
+impl WebDriverCompatibleCommand for Cdp {
+    fn endpoint(&self, base: &Url, session: Option<&str>) -> Result<Url, url::ParseError> {
+        let session = session.expect("the browser runs");
+        base.join(&format!("session/{session}/goog/cdp/execute"))
+    }
+
+    fn method_and_body(&self, _url: &Url) -> (Method, Option<String>) {
+        let body = json!({"cmd": self.name, "params": self.parameters});
+        (Method::POST, Some(body.to_string()))
+    }
+}
 
 /// The driver process.
 pub(crate) struct Browser {
@@ -124,6 +145,15 @@ impl Page {
         self.run("localStorage.setItem('apiary.live-pictures', 'off');")
             .await;
         self.open(&format!("{server}/")).await;
+    }
+
+    /// Runs a script in each document from now on, before any of its own.
+    pub(crate) async fn run_in_each_document(&self, script: &str) {
+        let command = Cdp {
+            name: "Page.addScriptToEvaluateOnNewDocument",
+            parameters: json!({"source": script}),
+        };
+        self.client.issue_cmd(command).await.unwrap();
     }
 
     pub(crate) async fn close(self) {

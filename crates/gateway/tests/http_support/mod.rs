@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apiary::auth::Accounts;
-use apiary::config::{Config, Environment};
+use apiary::config::{Config, Environment, TurnConfig};
 use apiary::engine::StartedEngine;
 use apiary::http::{Bounds, HttpListeners, HttpParts, HttpServer};
 use apiary::mqtt::{BrokerState, ControlError, ControlEvent};
@@ -70,6 +70,24 @@ pub(crate) struct Gateway {
     _dir: tempfile::TempDir,
 }
 
+/// A TURN and a STUN server that browsers are told of.
+pub(crate) fn turn() -> Option<TurnConfig> {
+    let variables = [
+        (
+            "APIARY_TURN_URLS",
+            "turn:turn.example:3479,turns:turn.example?transport=tcp,stun:stun.example",
+        ),
+        ("APIARY_TURN_SECRET", "canary-0123456789"),
+    ];
+    let environment = Environment {
+        variables: variables
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
+        ..Environment::default()
+    };
+    Config::load(None, &environment).unwrap().turn
+}
+
 impl Gateway {
     pub(crate) async fn start() -> Self {
         Self::start_within(Bounds::new(1024, 1024)).await
@@ -108,6 +126,7 @@ impl Gateway {
         config.network.local_ip = Ipv4Addr::LOCALHOST;
         change(&mut config);
         let http_config = config.http.clone();
+        let turn = config.turn.clone();
         let auth = config.auth.clone();
         let accounts = Accounts::open(database, writes.clone(), &auth).await;
         let accounts = Arc::new(accounts.unwrap());
@@ -141,6 +160,7 @@ impl Gateway {
             broker: cameras.broker(),
             accounts: Arc::clone(&accounts),
             config: http_config,
+            turn,
             bounds,
             operation,
             https,

@@ -5,7 +5,7 @@ use apiary_wire::id::{CameraId, ViewerId};
 use apiary_wire::sdp::Document;
 use axum::body::Bytes;
 use axum::extract::{FromRequestParts, State};
-use axum::http::header::{ALLOW, CONTENT_TYPE, ETAG, HeaderName, IF_MATCH, LOCATION};
+use axum::http::header::{ALLOW, CONTENT_TYPE, ETAG, HeaderName, IF_MATCH, LINK, LOCATION};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -18,6 +18,7 @@ use crate::http::extract::{
     BoundedBytes, CameraPath, PathParameters, Peer, accepts, media_type, unsupported_media_type,
     user_agent,
 };
+use crate::http::ice_servers;
 use crate::http::identity::Asker;
 use crate::http::state::HttpState;
 use crate::supervisor::{ViewerOffer, ViewerOrigin};
@@ -52,7 +53,8 @@ impl<S: Send + Sync> FromRequestParts<S> for SessionPath {
     responses(
         (status = 201, description = "the SDP answer", content_type = "application/sdp", body = String,
             headers(("Location", description = "URL of the session"), ("ETag", description = "names the ICE session"),
-                ("Accept-Patch", description = "application/trickle-ice-sdpfrag"))),
+                ("Accept-Patch", description = "application/trickle-ice-sdpfrag"),
+                ("Link", description = "with rel=\"ice-server\": a STUN or TURN server, and a login there"))),
         (status = 400, description = "no camera id, or an offer that cannot be used", body = ErrorBody),
         (status = 406, description = "an answer of type application/sdp is not accepted", body = ErrorBody),
         (status = 413, description = "the offer is too long", body = ErrorBody),
@@ -109,7 +111,11 @@ pub(super) async fn create(
         (ETAG, tag),
         (ACCEPT_PATCH, FRAGMENT.to_owned()),
     ];
-    Ok((StatusCode::CREATED, headers, joined.answer).into_response())
+    let mut response = (StatusCode::CREATED, headers, joined.answer).into_response();
+    for link in ice_servers::links(&http.ice, joined.viewer) {
+        response.headers_mut().append(LINK, link);
+    }
+    Ok(response)
 }
 
 /// A viewer may be gone before its session was kept; its event has passed by then.
