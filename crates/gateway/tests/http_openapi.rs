@@ -49,6 +49,8 @@ const SURFACE: &[(&str, &str)] = &[
     ("/api/users", "GET,POST"),
     ("/api/users/{user_id}", "DELETE,PATCH"),
     ("/api/webhooks/test", "POST"),
+    ("/api/events", "GET"),
+    ("/api/events/stream", "GET"),
     ("/api/reload", "POST"),
     ("/assets/{file}", "GET"),
     ("/cameras", "GET"),

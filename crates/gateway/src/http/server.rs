@@ -13,14 +13,14 @@ use utoipa_axum::routes;
 use super::error::ApiError;
 use super::extract::MAX_BODY;
 use super::guard::{self, Guard};
-use super::policy::Access::{Admin, Known, Public};
+use super::policy::Access::{Admin, Known, Public, User};
 use super::policy::{self, Routes};
 use super::redirect::{self, Target};
 use super::serving::{Secured, Serving};
 use super::state::{HttpListeners, HttpParts, HttpState, MAX_SOCKETS};
 use super::{
-    accounts, assets, ice_servers, openapi, operation, rest, signaling, trace, views, webhooks,
-    whep,
+    accounts, assets, ice_servers, live, openapi, operation, rest, signaling, trace, views,
+    webhooks, whep,
 };
 use crate::tls::Https;
 
@@ -67,6 +67,7 @@ impl HttpServer {
         }
         tasks.spawn(whep::forget_gone_viewers(state.clone()));
         tasks.spawn(views::end_without_right(state.clone()));
+        tasks.spawn(live::keep(state.clone()));
         Self { state, tasks }
     }
 
@@ -95,6 +96,8 @@ pub(super) fn documented_routes() -> OpenApiRouter<HttpState> {
             "/api/livestream",
             rest::routes().add(Public, routes!(rest::livestream_health)),
         )
+        .add(User, routes!(rest::all_events))
+        .add(Known, routes!(live::stream))
         .add(Admin, routes!(rest::drain))
         .add(Admin, routes!(rest::undrain))
         .merge(operation::routes())

@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::host::HostPolicy;
+use super::live::Live;
 use super::origin::OriginPolicy;
 use super::rate::RateLimits;
 use super::serving::Bounds;
@@ -26,7 +27,7 @@ use crate::supervisor::Supervisor;
 use crate::tls::Https;
 use crate::turn::IceServers;
 
-/// Most signaling sockets open at once; one more is refused with 503.
+/// Most WebSockets open at once; one more is refused with 503.
 pub(super) const MAX_SOCKETS: usize = 4096;
 
 /// What the HTTP side is given by the program.
@@ -80,6 +81,7 @@ pub struct Inner {
     pub(super) ice: IceServers,
     pub(super) whep: WhepSessions,
     pub(super) views: Views,
+    pub(super) live: Live,
     pub(super) operation: Operation,
     /// One permit a socket: a bound while running, and all back when the last is closed.
     pub(super) sockets: Arc<Semaphore>,
@@ -107,6 +109,7 @@ impl HttpState {
             ice: IceServers::new(parts.turn),
             whep: WhepSessions::default(),
             views: Views::default(),
+            live: Live::new(Arc::clone(&parts.operation.live_sockets)),
             operation: parts.operation,
             sockets: Arc::new(Semaphore::new(MAX_SOCKETS)),
             shutdown: CancellationToken::new(),

@@ -1,6 +1,7 @@
 //! All figures, read from those who count them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use apiary_core::lifecycle::{Health, Phase};
@@ -34,6 +35,8 @@ pub struct Sources {
     pub webhooks: Webhooks,
     /// The certificate, where HTTPS is spoken.
     pub https: Option<Https>,
+    /// Pages that are told how everything stands.
+    pub live_sockets: Arc<AtomicUsize>,
 }
 
 /// The figures; clones read the same.
@@ -75,6 +78,11 @@ impl Metrics {
         media_servers(&mut text, sources);
         webhooks(&mut text, sources);
         certificate(&mut text, sources);
+        text.gauge(
+            "apiary_live_sockets",
+            "Pages that are told how everything stands, at /api/events/stream.",
+        )
+        .is(sources.live_sockets.load(Ordering::Relaxed));
         text.histogram(
             "apiary_control_lag_seconds",
             "How late the control side (API, signaling, keepalives) was, by a timer of its own.",

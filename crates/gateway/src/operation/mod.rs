@@ -10,6 +10,7 @@ mod reload;
 mod service_manager;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use apiary_media::engine::MediaEngine;
 use apiary_store::StoreWriter;
@@ -38,6 +39,8 @@ pub struct Operation {
     pub webhooks: Webhooks,
     /// Has its settings read again.
     pub reloader: Reloader,
+    /// How many pages are told how everything stands.
+    pub live_sockets: Arc<AtomicUsize>,
     pulse: Arc<Pulse>,
 }
 
@@ -55,6 +58,7 @@ impl Operation {
         let pulse = Arc::new(Pulse::default());
         let readiness = Readiness::new(commands.broker(), Arc::clone(&engine), writer.clone());
         let liveness = Liveness::new(Arc::clone(&engine), Arc::clone(&pulse));
+        let live_sockets = Arc::new(AtomicUsize::new(0));
         let metrics = Metrics::new(Sources {
             supervisor,
             engine,
@@ -64,6 +68,7 @@ impl Operation {
             pulse: Arc::clone(&pulse),
             webhooks: webhooks.clone(),
             https,
+            live_sockets: Arc::clone(&live_sockets),
         });
         Self {
             readiness,
@@ -71,6 +76,7 @@ impl Operation {
             metrics,
             webhooks,
             reloader,
+            live_sockets,
             pulse,
         }
     }

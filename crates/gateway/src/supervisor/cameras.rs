@@ -1,6 +1,6 @@
 //! The registry of cameras: who was ever heard, and how each stands. Kept in the store, so that a restart forgets none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use apiary_store::{CameraEvent, CameraLabel, CameraReport, CameraRow, ConnectionState, EventKind};
@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::camera_events::{Allowance, Events, Said};
+use super::moment::Moment;
 use super::snapshot::CameraSnapshot;
 
 /// Most cameras that are remembered; further ones stream all the same.
@@ -59,6 +60,8 @@ pub(super) struct Cameras(Mutex<Registry>);
 struct Registry {
     known: BTreeMap<CameraId, Known>,
     events: Events,
+    /// Those that notice something just now.
+    busy: BTreeSet<CameraId>,
 }
 
 #[derive(Debug)]
@@ -70,6 +73,7 @@ struct Known {
     allowance: Allowance,
     /// The last activity of the camera that has a name.
     last_activity: Option<(EventKind, String)>,
+    moment: Moment,
 }
 
 impl Known {
@@ -80,6 +84,7 @@ impl Known {
             unwritten: false,
             allowance: Allowance::new(now),
             last_activity: None,
+            moment: Moment::default(),
         }
     }
 
@@ -106,18 +111,13 @@ impl Cameras {
         });
         Self(Mutex::new(Registry {
             known: known.collect(),
-            events: Events::default(),
+            ..Registry::default()
         }))
     }
 
     /// In the order that their owner gave them, then by id.
     pub(super) fn all(&self) -> Vec<CameraSnapshot> {
-        let mut all: Vec<_> = self
-            .lock()
-            .known
-            .values()
-            .map(|known| snapshot(&known.row))
-            .collect();
+        let mut all: Vec<_> = self.lock().known.values().map(snapshot).collect();
         // Stable, so those without a position stay in the order of ids.
         all.sort_by_key(|camera| camera.label.position.unwrap_or(u32::MAX));
         all
@@ -125,10 +125,7 @@ impl Cameras {
 
     pub(super) fn get(&self, camera: CameraId) -> Option<CameraSnapshot> {
         let registry = self.lock();
-        registry
-            .known
-            .get(&camera)
-            .map(|known| snapshot(&known.row))
+        registry.known.get(&camera).map(snapshot)
     }
 
     /// Whether the camera is connected to the broker, as far as is known.
@@ -146,9 +143,11 @@ impl Cameras {
             return Heard::default();
         }
         let row = CameraRow::new(camera, now);
-        registry.known.insert(camera, Known::new(row.clone(), now));
+        let known = Known::new(row.clone(), now);
+        let changed = Some(snapshot(&known));
+        registry.known.insert(camera, known);
         Heard {
-            changed: Some(snapshot(&row)),
+            changed,
             row: Some(row),
             ..Heard::default()
         }
@@ -172,14 +171,18 @@ impl Cameras {
         known.row.updated_at = now;
         known.written = now;
         known.unwritten = false;
-        Some((known.row.clone(), snapshot(&known.row)))
+        Some((known.row.clone(), snapshot(known)))
     }
 
     /// A camera said something.
     pub(super) fn heard(&self, said: Said<'_>) -> Heard {
         let Said { camera, now, .. } = said;
         let mut registry = self.lock();
-        let Registry { known, events } = &mut *registry;
+        let Registry {
+            known,
+            events,
+            busy,
+        } = &mut *registry;
         let is_new = !known.contains_key(&camera);
         if is_new && known.len() >= CAMERA_LIMIT {
             let presence = listen(&mut CameraRow::new(camera, now), said);
@@ -198,6 +201,10 @@ impl Cameras {
         let changed = is_new || comparable != known.row;
         let stale = before.last_seen != known.row.last_seen
             && now.duration_since(known.written) >= LAST_SEEN_EVERY;
+        let moved = !said.retained && known.moment.hear(said.message, now);
+        if known.moment.is_busy() {
+            busy.insert(camera);
+        }
         let mut event = events
             .of(said, presence, &before, &known.row)
             .filter(|event| !known.is_told_twice(event));
@@ -218,9 +225,26 @@ impl Cameras {
         Heard {
             row,
             event,
-            changed: changed.then(|| snapshot(&known.row)),
+            changed: (changed || moved).then(|| snapshot(known)),
             presence,
         }
+    }
+
+    /// Time passed: the cameras of which something is over by that.
+    pub(super) fn look(&self) -> Vec<CameraSnapshot> {
+        let mut registry = self.lock();
+        let Registry { known, busy, .. } = &mut *registry;
+        let mut changed = Vec::new();
+        busy.retain(|camera| {
+            let Some(known) = known.get_mut(camera) else {
+                return false;
+            };
+            if known.moment.look() {
+                changed.push(snapshot(known));
+            }
+            known.moment.is_busy()
+        });
+        changed
     }
 
     fn lock(&self) -> MutexGuard<'_, Registry> {
@@ -313,7 +337,8 @@ fn online(row: &CameraRow) -> Option<bool> {
     }
 }
 
-fn snapshot(row: &CameraRow) -> CameraSnapshot {
+fn snapshot(known: &Known) -> CameraSnapshot {
+    let row = &known.row;
     CameraSnapshot {
         camera: row.camera,
         label: row.label.clone(),
@@ -323,6 +348,8 @@ fn snapshot(row: &CameraRow) -> CameraSnapshot {
         hardware: row.hardware.clone(),
         address: row.ip_address.clone(),
         report: row.report.clone(),
+        uptime_s: known.moment.uptime_s(),
+        noticed: known.moment.noticed(),
     }
 }
 
@@ -475,6 +502,29 @@ mod tests {
             Some((event.kind, event.detail))
         });
         events.collect()
+    }
+
+    #[test]
+    fn what_a_camera_notices_shows_until_its_end_or_for_a_time() {
+        let cameras = Cameras::default();
+        let heard = hear(&cameras, &activity("a"), at(1));
+        let noticed = heard.changed.unwrap().noticed.unwrap();
+        assert_eq!(
+            (noticed.kind.as_deref(), noticed.since),
+            (Some("PERSON"), at(1))
+        );
+        let over = CameraMessage::ActivityStop(Activity {
+            event_id: Some("a".to_owned()),
+            ..Activity::default()
+        });
+        let heard = hear(&cameras, &over, at(2));
+        assert_eq!(heard.changed.unwrap().noticed, None);
+        assert_eq!(heard.row, None, "nothing of it is kept");
+
+        hear(&cameras, &activity("b"), at(3));
+        let ended = (0..1000).find_map(|_| cameras.look().pop()).unwrap();
+        assert_eq!((ended.camera, ended.noticed), (camera(1), None));
+        assert!(cameras.lock().busy.is_empty());
     }
 
     #[test]

@@ -14,12 +14,13 @@ use jiff::Timestamp;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::Shared;
 use super::camera_events::Said;
 use super::cameras::Presence;
-use super::snapshot::Gone;
+use super::moment::LOOK_EVERY;
+use super::snapshot::{Gone, SupervisorEvent};
 use crate::mqtt::ControlEvent;
 
 /// Streams that may wait at once for the engine's events to be settled.
@@ -59,9 +60,12 @@ impl Dispatcher {
 
     async fn run(&mut self) {
         let (mut engine_open, mut cameras_open) = (true, true);
+        let mut looks = interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while engine_open || cameras_open {
             tokio::select! {
                 Some(fence) = self.fences.recv() => self.on_fence(fence).await,
+                _ = looks.tick() => self.look(),
                 event = self.engine.recv(), if engine_open => match event {
                     Ok(event) => self.on_engine_event(event),
                     Err(RecvError::Lagged(lost)) => self.on_lag("engine", lost).await,
@@ -74,6 +78,12 @@ impl Dispatcher {
                     Err(RecvError::Closed) => cameras_open = false,
                 },
             }
+        }
+    }
+
+    fn look(&self) {
+        for camera in self.shared.cameras.look() {
+            self.shared.tell(SupervisorEvent::CameraChanged(camera));
         }
     }
 

@@ -14,6 +14,7 @@ mod commands;
 mod dispatch;
 mod error;
 mod handle;
+mod moment;
 mod orphans;
 mod session;
 mod shared;
@@ -30,6 +31,6 @@ pub use handle::{JoinedStream, StartOptions, Supervisor, ViewerOffer, ViewerOrig
 use shared::Shared;
 pub use shared::{EVENT_QUEUE, SupervisorParts};
 pub use snapshot::{
-    CameraSnapshot, KeepaliveSnapshot, StreamSnapshot, SupervisorEvent, ViewerSnapshot,
+    CameraSnapshot, KeepaliveSnapshot, Noticed, StreamSnapshot, SupervisorEvent, ViewerSnapshot,
 };
 pub use totals::Totals;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use apiary_core::lifecycle::Rules;
 use apiary_media::engine::{BitrateBounds, MediaEngine};
-use apiary_store::{EventKind, Store, StoreError, StoreWriter, ViewerSession, Write};
+use apiary_store::{Store, StoreError, StoreWriter, ViewerSession, Write};
 use apiary_wire::id::{CameraId, ViewerId};
 use apiary_wire::units::Bitrate;
 use jiff::Timestamp;
@@ -180,12 +180,7 @@ impl Shared {
             self.writer.write(Write::Camera(row));
         }
         if let Some(event) = heard.event {
-            if matches!(
-                event.kind,
-                EventKind::ActivityStart | EventKind::ActivityStop
-            ) {
-                self.tell(SupervisorEvent::Activity(event.clone()));
-            }
+            self.tell(SupervisorEvent::CameraEvent(event.clone()));
             self.writer.write(Write::CameraEvent(event));
         }
         if let Some(changed) = heard.changed {

@@ -104,6 +104,19 @@ pub struct CameraSnapshot {
     pub address: Option<String>,
     /// What it last said of itself.
     pub report: CameraReport,
+    /// For how long it had been up when it last told.
+    pub uptime_s: Option<f64>,
+    /// What it notices just now.
+    pub noticed: Option<Noticed>,
+}
+
+/// Something that a camera notices.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Noticed {
+    /// `MOTION`, `PERSON`, …
+    pub kind: Option<String>,
+    /// When it was first heard of here.
+    pub since: Timestamp,
 }
 
 /// What changed.
@@ -131,8 +144,8 @@ pub enum SupervisorEvent {
         /// It had joined; otherwise it was still about to.
         joined: bool,
     },
-    /// A camera noticed something, or it is over.
-    Activity(CameraEvent),
+    /// Something happened to a camera that is remembered.
+    CameraEvent(CameraEvent),
     /// What is known of a camera; its `last_seen` alone is no event.
     CameraChanged(CameraSnapshot),
 }

@@ -135,7 +135,7 @@ impl Translator {
                 vec![happened(EventKind::ViewerLeft, *camera, data)]
             }
             SupervisorEvent::ViewerGone { joined: false, .. } => Vec::new(),
-            SupervisorEvent::Activity(activity) => on_activity(activity).into_iter().collect(),
+            SupervisorEvent::CameraEvent(event) => on_camera_event(event).into_iter().collect(),
         }
     }
 
@@ -183,8 +183,8 @@ impl Translator {
     }
 }
 
-fn on_activity(activity: &CameraEvent) -> Option<Happened> {
-    let kind = match activity.kind {
+fn on_camera_event(event: &CameraEvent) -> Option<Happened> {
+    let kind = match event.kind {
         CameraEventKind::ActivityStart => EventKind::ActivityStarted,
         CameraEventKind::ActivityStop => EventKind::ActivityStopped,
         CameraEventKind::Connection | CameraEventKind::Status | CameraEventKind::State => {
@@ -192,11 +192,11 @@ fn on_activity(activity: &CameraEvent) -> Option<Happened> {
         }
     };
     let data = json!({
-        "activity_type": activity.activity_type,
-        "confidence": activity.confidence,
-        "event_id": activity.event_id,
+        "activity_type": event.activity_type,
+        "confidence": event.confidence,
+        "event_id": event.event_id,
     });
-    Some(happened(kind, activity.camera, data))
+    Some(happened(kind, event.camera, data))
 }
 
 fn happened(kind: EventKind, camera: CameraId, data: Value) -> Happened {
@@ -245,6 +245,8 @@ mod tests {
             hardware: None,
             address: None,
             report: CameraReport::default(),
+            uptime_s: None,
+            noticed: None,
         }
     }
 
@@ -351,7 +353,7 @@ mod tests {
             detail: None,
             payload: None,
         };
-        let happened = Translator::default().on_event(&SupervisorEvent::Activity(activity));
+        let happened = Translator::default().on_event(&SupervisorEvent::CameraEvent(activity));
         let event = Event::new(&happened[0], Some(evil), Timestamp::UNIX_EPOCH);
         assert!(!event.body.contains(char::is_control), "{}", event.body);
         let body: Value = serde_json::from_str(&event.body).unwrap();

@@ -52,13 +52,23 @@ pub(super) async fn camera_events(
         time!("at"),
         ", event_id, activity_type, confidence, detail, payload FROM camera_events WHERE TRUE",
     ));
-    if let Some(camera) = filter.camera {
-        query
-            .push(" AND camera_id = ")
-            .push_bind(camera.to_string());
+    match filter.camera_ids().as_deref() {
+        None => {}
+        // In this form the index gives the order too.
+        Some([camera]) => drop(query.push(" AND camera_id = ").push_bind(camera.clone())),
+        Some(cameras) => drop(
+            query
+                .push(" AND camera_id = ANY(")
+                .push_bind(cameras.to_vec())
+                .push(")"),
+        ),
     }
     if let Some(kind) = filter.kind {
         query.push(" AND kind = ").push_bind(kind.as_str());
+    }
+    if let Some(activity_type) = filter.activity_type {
+        let activity_type = without_nul(&activity_type).into_owned();
+        query.push(" AND activity_type = ").push_bind(activity_type);
     }
     if let Some(id) = before {
         query.push(" AND id < ").push_bind(id.to_string());

@@ -159,12 +159,22 @@ impl FromStr for EventId {
 }
 
 /// Which events are wanted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventFilter {
-    /// Of this camera, or of all.
-    pub camera: Option<CameraId>,
+    /// Of these cameras, or of all.
+    pub cameras: Option<Vec<CameraId>>,
     /// Of this kind, or of all.
     pub kind: Option<EventKind>,
+    /// Activities of this type, or whatever happened.
+    pub activity_type: Option<String>,
+}
+
+impl EventFilter {
+    /// The ids of the cameras, as they are kept.
+    pub(crate) fn camera_ids(&self) -> Option<Vec<String>> {
+        let cameras = self.cameras.as_ref()?;
+        Some(cameras.iter().map(CameraId::to_string).collect())
+    }
 }
 
 #[cfg(test)]

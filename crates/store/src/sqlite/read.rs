@@ -26,13 +26,23 @@ pub(super) async fn camera_events(
 ) -> Result<Vec<CameraEvent>, StoreError> {
     // Only the conditions that there are, so that an index serves them.
     let mut query = QueryBuilder::new("SELECT * FROM camera_events WHERE TRUE");
-    if let Some(camera) = filter.camera {
-        query
-            .push(" AND camera_id = ")
-            .push_bind(camera.to_string());
+    match filter.camera_ids().as_deref() {
+        None => {}
+        // In this form the index gives the order too.
+        Some([camera]) => drop(query.push(" AND camera_id = ").push_bind(camera.clone())),
+        // One parameter, however many there are.
+        Some(cameras) => drop(
+            query
+                .push(" AND camera_id IN (SELECT value FROM json_each(")
+                .push_bind(format!("[\"{}\"]", cameras.join("\",\"")))
+                .push("))"),
+        ),
     }
     if let Some(kind) = filter.kind {
         query.push(" AND kind = ").push_bind(kind.as_str());
+    }
+    if let Some(activity_type) = filter.activity_type {
+        query.push(" AND activity_type = ").push_bind(activity_type);
     }
     if let Some(id) = before {
         query.push(" AND id < ").push_bind(id.to_string());

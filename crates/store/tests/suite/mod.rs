@@ -472,23 +472,40 @@ pub(crate) async fn events_come_newest_first_and_page_by_page(home: impl Home) {
             .map(|number| all[number - 1].clone())
             .collect()
     };
-    let any = EventFilter::default();
-    let first = events(&store, any, 4, None).await;
+    let any = EventFilter::default;
+    let first = events(&store, any(), 4, None).await;
     assert_eq!(first, of(&[6, 5, 4, 3]));
-    let second = events(&store, any, 4, Some(first[3].id)).await;
+    let second = events(&store, any(), 4, Some(first[3].id)).await;
     assert_eq!(second, of(&[2, 1]));
-    assert_eq!(events(&store, any, 4, Some(second[1].id)).await, []);
+    assert_eq!(events(&store, any(), 4, Some(second[1].id)).await, []);
     let before_three = Some(EventId::first_at(at(3)));
-    assert_eq!(events(&store, any, 4, before_three).await, of(&[2, 1]));
-    let of_one = EventFilter {
-        camera: Some(camera(1)),
-        kind: None,
+    assert_eq!(events(&store, any(), 4, before_three).await, of(&[2, 1]));
+    let of_cameras = |cameras: &[u8]| EventFilter {
+        cameras: Some(cameras.iter().copied().map(camera).collect()),
+        ..any()
     };
-    assert_eq!(events(&store, of_one, 9, None).await, of(&[6, 4, 2]));
+    let of_one = of_cameras(&[1]);
+    assert_eq!(
+        events(&store, of_one.clone(), 9, None).await,
+        of(&[6, 4, 2])
+    );
+    let of_two = of_cameras(&[1, 2]);
+    let both = events(&store, of_two, 9, None).await;
+    assert_eq!(both, of(&[6, 5, 4, 3, 2, 1]));
+    let of_others = of_cameras(&[8, 9]);
+    assert_eq!(events(&store, of_others, 9, None).await, []);
+    assert_eq!(events(&store, of_cameras(&[]), 9, None).await, []);
+    let of_a_type = |activity_type: &str| EventFilter {
+        activity_type: Some(activity_type.to_owned()),
+        ..any()
+    };
+    let found = events(&store, of_a_type("MOTION"), 2, None).await;
+    assert_eq!(found, of(&[6, 5]));
+    assert_eq!(events(&store, of_a_type("x' OR '1'='1"), 9, None).await, []);
     let its_status = EventFilter {
         kind: Some(EventKind::Status),
         ..of_one
     };
     assert_eq!(events(&store, its_status, 9, None).await, of(&[6]));
-    assert_eq!(events(&store, any, 0, None).await, []);
+    assert_eq!(events(&store, any(), 0, None).await, []);
 }

@@ -1,21 +1,20 @@
-//! Cameras: which there are, what their owner says of them, and what happened to them.
+//! Cameras: which there are, how each stands, and what their owner says of them.
 
-use apiary_store::{CameraEvent, EventFilter, EventId, EventKind};
+use apiary_media::engine::StreamStats;
 use apiary_wire::id::CameraId;
 use axum::Json;
 use axum::extract::State;
 use futures_util::{StreamExt as _, stream};
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use super::handlers::{QUESTIONS_AT_ONCE, current};
 use super::model::{CameraList, StreamRates, time};
 use crate::http::error::{ApiError, ErrorBody};
-use crate::http::extract::{CameraPath, QueryFields, RequiredJson, given};
+use crate::http::extract::{CameraPath, RequiredJson, given};
 use crate::http::identity::Asker;
-use crate::http::state::HttpState;
+use crate::http::state::{HttpState, Inner};
 use crate::logging::is_unprintable;
 use crate::supervisor::{CameraSnapshot, LabelChange};
 
@@ -23,16 +22,12 @@ use crate::supervisor::{CameraSnapshot, LabelChange};
 const LABEL_LIMIT: usize = 64;
 /// Greatest position.
 const POSITION_LIMIT: u32 = 9999;
-/// Events in an answer where the request does not say how many.
-const EVENTS: u32 = 50;
-/// Most events in an answer.
-const EVENTS_LIMIT: u32 = 500;
 
 type Result<T> = std::result::Result<Json<T>, ApiError>;
 
 /// A camera, as far as it is known.
 #[derive(Serialize, ToSchema)]
-pub(super) struct CameraEntry {
+pub(in crate::http) struct CameraEntry {
     camera_id: String,
     /// What its owner calls it.
     name: Option<String>,
@@ -54,16 +49,44 @@ pub(super) struct CameraEntry {
     mode: Option<String>,
     /// How full its battery is, where it tells.
     battery_percent: Option<f64>,
-    /// How well its radio receives, in its own measure, presumably dBm.
-    signal: Option<f64>,
-    /// In degrees, presumably Celsius.
-    temperature: Option<f64>,
+    /// How well its radio receives, presumably in dBm.
+    signal_dbm: Option<f64>,
+    /// Presumably in degrees Celsius.
+    temperature_c: Option<f64>,
+    /// For how long it had been up when it last told, in seconds.
+    uptime_s: Option<f64>,
+    /// What it notices just now; `null` once that is over, or has lasted for five minutes.
+    activity: Option<ActivityNow>,
+    /// Why its last stream failed; `null` from the next start on.
+    error: Option<String>,
     /// What it streams, or how its last stream failed.
     stream: Option<StreamRates>,
 }
 
+/// Something that a camera notices.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct ActivityNow {
+    /// `MOTION`, `PERSON`, …
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    /// When it was first heard of here.
+    #[schema(format = DateTime)]
+    since: String,
+}
+
 impl CameraEntry {
-    fn new(camera: CameraSnapshot, stream: Option<StreamRates>) -> Self {
+    /// With what the engine last counted of its stream.
+    pub(in crate::http) fn of(
+        http: &Inner,
+        camera: CameraSnapshot,
+        stats: Option<&StreamStats>,
+    ) -> Self {
+        let stream = current(http, camera.camera);
+        let error = stream.as_ref().and_then(|stream| stream.error.clone());
+        let activity = camera.noticed.map(|noticed| ActivityNow {
+            kind: noticed.kind,
+            since: time(noticed.since),
+        });
         Self {
             camera_id: camera.camera.to_string(),
             name: camera.label.name,
@@ -77,9 +100,12 @@ impl CameraEntry {
             status: camera.report.status,
             mode: camera.report.mode,
             battery_percent: camera.report.battery_percent,
-            signal: camera.report.signal,
-            temperature: camera.report.temperature,
-            stream,
+            signal_dbm: camera.report.signal,
+            temperature_c: camera.report.temperature,
+            uptime_s: camera.uptime_s,
+            activity,
+            error,
+            stream: stream.map(|stream| StreamRates::new(&stream, stats)),
         }
     }
 }
@@ -110,70 +136,6 @@ pub(super) struct CameraChange {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<u32>, maximum = 9999)]
     position: Option<Option<u32>>,
-}
-
-/// Which events are wanted.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct EventQuery {
-    /// Most events in the answer, 1 to 500; 50 where it is left out.
-    #[param(value_type = Option<u32>, minimum = 1, maximum = 500)]
-    limit: Option<String>,
-    /// Only what is older: the `next` of an earlier answer, or a time (ISO 8601).
-    before: Option<String>,
-    /// Only events of this kind: `activity_start`, `activity_stop`, `connection`, `status` or `state`.
-    kind: Option<String>,
-}
-
-/// Something that happened to a camera.
-#[derive(Serialize, ToSchema)]
-pub(super) struct EventEntry {
-    id: String,
-    camera_id: String,
-    /// `activity_start`, `activity_stop`, `connection`, `status` (its word is another) or `state` (its mode or settings are
-    /// others).
-    kind: &'static str,
-    /// When it was heard of here.
-    #[schema(format = DateTime)]
-    at: String,
-    /// The camera's name for an activity, the same at start and stop.
-    event_id: Option<String>,
-    /// `MOTION`, `PERSON`, …
-    activity_type: Option<String>,
-    confidence: Option<f64>,
-    /// How the camera stands since, in a word: `connected` or `disconnected`, its status, its mode.
-    detail: Option<String>,
-    /// The camera's message; `null` where it was too long to be kept.
-    #[schema(value_type = Option<Object>)]
-    payload: Option<Value>,
-}
-
-impl From<CameraEvent> for EventEntry {
-    fn from(event: CameraEvent) -> Self {
-        Self {
-            id: event.id.to_string(),
-            camera_id: event.camera.to_string(),
-            kind: event.kind.as_str(),
-            at: time(event.at),
-            event_id: event.event_id,
-            activity_type: event.activity_type,
-            confidence: event.confidence,
-            detail: event.detail,
-            payload: event
-                .payload
-                .and_then(|payload| serde_json::from_str(&payload).ok()),
-        }
-    }
-}
-
-/// Events, newest first.
-#[derive(Serialize, ToSchema)]
-pub(super) struct EventList {
-    events: Vec<EventEntry>,
-    count: usize,
-    /// For `before`, to go on where this answer ends; `null` where there is nothing more.
-    next: Option<String>,
 }
 
 /// All cameras that were ever heard of, with what they stream now.
@@ -252,61 +214,21 @@ pub(super) async fn change_camera(
     Ok(Json(detail(&http, changed).await))
 }
 
-/// What happened to a camera, newest first.
-#[utoipa::path(get, path = "/cameras/{camera_id}/events", tag = "streams", operation_id = "camera_events",
-    params(
-        ("camera_id" = String, Path, description = "32 hexadecimal digits in either case"),
-        EventQuery,
-    ),
-    responses(
-        (status = 200, body = EventList),
-        (status = 400, description = "no camera id, or a parameter that is not understood", body = ErrorBody),
-        (status = 404, description = "nobody ever heard of that camera", body = ErrorBody),
-        (status = 500, description = "the database is broken", body = ErrorBody),
-        (status = 503, description = "the database cannot be read at the moment", body = ErrorBody),
-    ))]
-pub(super) async fn camera_events(
-    State(http): State<HttpState>,
-    CameraPath(camera): CameraPath,
-    QueryFields(query): QueryFields<EventQuery>,
-) -> Result<EventList> {
-    find(&http, camera)?;
-    let limit = limit(query.limit.as_deref())?;
-    let filter = EventFilter {
-        camera: Some(camera),
-        kind: query.kind.as_deref().map(kind).transpose()?,
-    };
-    let before = query.before.as_deref().map(before).transpose()?;
-    // One more than wanted says whether there are more.
-    let mut found = http
-        .supervisor
-        .camera_events(filter, limit + 1, before)
-        .await?;
-    let has_more = found.len() > limit as usize;
-    found.truncate(limit as usize);
-    let next = found.last().filter(|_| has_more);
-    Ok(Json(EventList {
-        next: next.map(|event| event.id.to_string()),
-        count: found.len(),
-        events: found.into_iter().map(EventEntry::from).collect(),
-    }))
-}
-
-fn find(http: &HttpState, camera: CameraId) -> std::result::Result<CameraSnapshot, ApiError> {
+pub(super) fn find(
+    http: &HttpState,
+    camera: CameraId,
+) -> std::result::Result<CameraSnapshot, ApiError> {
     http.supervisor
         .camera(camera)
         .ok_or_else(|| ApiError::not_found(format!("camera {camera} is not known")))
 }
 
 async fn entry(http: &HttpState, camera: CameraSnapshot) -> CameraEntry {
-    let stream = match current(http, camera.camera) {
-        Some(stream) => {
-            let stats = http.engine.stream_stats(camera.camera).await;
-            Some(StreamRates::new(&stream, stats.as_ref()))
-        }
+    let stats = match current(http, camera.camera) {
+        Some(_) => http.engine.stream_stats(camera.camera).await,
         None => None,
     };
-    CameraEntry::new(camera, stream)
+    CameraEntry::of(http, camera, stats.as_ref())
 }
 
 async fn detail(http: &HttpState, camera: CameraSnapshot) -> CameraDetail {
@@ -337,34 +259,4 @@ fn label(
         )));
     }
     Ok(Some((!text.is_empty()).then(|| text.to_owned())))
-}
-
-fn limit(given: Option<&str>) -> std::result::Result<u32, ApiError> {
-    let Some(given) = given else {
-        return Ok(EVENTS);
-    };
-    given
-        .parse()
-        .ok()
-        .filter(|limit| (1..=EVENTS_LIMIT).contains(limit))
-        .ok_or_else(|| {
-            ApiError::bad_request(format!("limit is no whole number from 1 to {EVENTS_LIMIT}"))
-        })
-}
-
-fn kind(given: &str) -> std::result::Result<EventKind, ApiError> {
-    given.parse().map_err(|_| {
-        ApiError::bad_request(
-            "kind is none of activity_start, activity_stop, connection, status and state",
-        )
-    })
-}
-
-fn before(given: &str) -> std::result::Result<EventId, ApiError> {
-    let time = |given: &str| given.parse::<Timestamp>().map(EventId::first_at);
-    given.parse().or_else(|_| time(given)).map_err(|_| {
-        ApiError::bad_request(
-            "before is neither the next of an earlier answer nor a time like 2026-01-31T12:00:00Z",
-        )
-    })
 }

@@ -19,11 +19,11 @@ use crate::auth::Principal;
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::extract::{CameraPath, OptionalJson, Peer};
 use crate::http::identity::{Asker, MaybeKnown};
-use crate::http::state::HttpState;
+use crate::http::state::{HttpState, Inner};
 use crate::supervisor::{StartOptions, StreamSnapshot};
 
 /// How many questions one request puts to the engine at the same time; its queues are bounded.
-pub(super) const QUESTIONS_AT_ONCE: usize = 16;
+pub(in crate::http) const QUESTIONS_AT_ONCE: usize = 16;
 
 type Result<T> = std::result::Result<Json<T>, ApiError>;
 
@@ -253,7 +253,7 @@ fn viewers_for(http: &HttpState, asker: &Principal) -> Vec<ViewerEntry> {
 }
 
 /// The stream that runs, or the last one if it failed: its reason is worth reading. One that was stopped is none.
-pub(super) fn current(http: &HttpState, camera: CameraId) -> Option<StreamSnapshot> {
+pub(super) fn current(http: &Inner, camera: CameraId) -> Option<StreamSnapshot> {
     http.supervisor
         .stream(camera)
         .filter(|stream| stream.phase != Phase::Stopped)

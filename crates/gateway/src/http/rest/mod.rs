@@ -3,11 +3,18 @@
 //! The fields that existing installations rely on are in [`model`]; more may be added, none dropped.
 
 mod cameras;
+mod events;
 mod handlers;
 mod media_servers;
 pub(super) mod model;
 
-pub(super) use handlers::{__path_health, __path_livestream_health, health, livestream_health};
+pub(super) use cameras::CameraEntry;
+pub(super) use events::{__path_all_events, EventEntry, all_events};
+pub(super) use handlers::{
+    __path_health, __path_livestream_health, QUESTIONS_AT_ONCE, health, livestream_health,
+};
+
+pub(super) use model::time;
 
 pub(super) use media_servers::{__path_drain, __path_undrain, drain, undrain};
 
@@ -22,7 +29,7 @@ pub(super) fn routes() -> Routes {
         .add(Known, routes!(cameras::cameras))
         .add(Inspect, routes!(cameras::camera))
         .add(Operate, routes!(cameras::change_camera))
-        .add(Inspect, routes!(cameras::camera_events))
+        .add(Inspect, routes!(events::camera_events))
         .add(Known, routes!(handlers::streams))
         .add(Inspect, routes!(handlers::stream_of_camera))
         .add(Operate, routes!(handlers::start))

@@ -4,18 +4,17 @@ mod message;
 mod outbox;
 mod session;
 
-use std::sync::Arc;
-
 use axum::extract::State;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 
-use super::error::{ApiError, ErrorBody};
+use super::error::ErrorBody;
 use super::extract::{Peer, user_agent};
 use super::identity::Asker;
-use super::state::{HttpState, MAX_SOCKETS};
+use super::socket;
+use super::state::HttpState;
 use crate::supervisor::ViewerOrigin;
 use session::Session;
 
@@ -37,15 +36,9 @@ pub(super) async fn upgrade(
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
-    let upgrade = match upgrade {
-        Ok(upgrade) => upgrade,
-        Err(rejection) => return refuse(&rejection).into_response(),
-    };
-    let Ok(permit) = Arc::clone(&http.sockets).try_acquire_owned() else {
-        let message = format!(
-            "{MAX_SOCKETS} signaling sockets are open, the most that is served; try again shortly"
-        );
-        return ApiError::new(StatusCode::SERVICE_UNAVAILABLE, message).into_response();
+    let (upgrade, permit) = match socket::take(&http, upgrade) {
+        Ok(taken) => taken,
+        Err(refusal) => return refusal.into_response(),
     };
     let origin = ViewerOrigin {
         ip,
@@ -58,12 +51,4 @@ pub(super) async fn upgrade(
             Session::open(http, asker.who, origin, socket).run().await;
             drop(permit);
         })
-}
-
-fn refuse(rejection: &WebSocketUpgradeRejection) -> ApiError {
-    let message = format!(
-        "this address speaks WebSocket only: {}",
-        rejection.body_text()
-    );
-    ApiError::new(rejection.status(), message)
 }

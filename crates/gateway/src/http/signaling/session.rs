@@ -22,6 +22,7 @@ use super::outbox::{NotReading, Outbox};
 use crate::auth::Who;
 use crate::http::allowance::{Allowance, Rate};
 use crate::http::error::ApiError;
+use crate::http::socket::is_too_long;
 use crate::http::state::HttpState;
 use crate::supervisor::{JoinedStream, SupervisorEvent, ViewerOffer, ViewerOrigin};
 
@@ -322,7 +323,7 @@ impl Session {
             Ok(
                 SupervisorEvent::StreamChanged(_)
                 | SupervisorEvent::ViewerJoined { .. }
-                | SupervisorEvent::Activity(_)
+                | SupervisorEvent::CameraEvent(_)
                 | SupervisorEvent::ViewerGone { .. }
                 | SupervisorEvent::CameraChanged(_),
             ) => Ok(()),
@@ -381,12 +382,6 @@ async fn next(
         Some(candidates) => candidates.recv().await,
         None => std::future::pending().await,
     }
-}
-
-fn is_too_long(error: &axum::Error) -> bool {
-    use tokio_tungstenite::tungstenite::Error;
-    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Error>());
-    matches!(source, Some(Error::Capacity(_)))
 }
 
 /// Our candidates, as pages expect them in messages of their own. BUNDLE puts all of them into the first section.

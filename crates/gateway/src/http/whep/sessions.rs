@@ -102,7 +102,7 @@ pub(in crate::http) async fn forget_gone_viewers(http: HttpState) {
             Ok(
                 SupervisorEvent::StreamChanged(_)
                 | SupervisorEvent::ViewerJoined { .. }
-                | SupervisorEvent::Activity(_)
+                | SupervisorEvent::CameraEvent(_)
                 | SupervisorEvent::CameraChanged(_),
             ) => {}
             Err(RecvError::Lagged(_)) => {
