@@ -59,7 +59,7 @@ may_install() {
 }
 
 # Each command that is needed, and the package that has it.
-needed=(cc:gcc c++:g++ mosquitto:mosquitto initdb:postgresql openssl:openssl shellcheck:shellcheck promtool:prometheus systemd-analyze:systemd node:nodejs npm:npm python3:python3)
+needed=(cc:gcc c++:g++ mosquitto:mosquitto initdb:postgresql openssl:openssl shellcheck:shellcheck promtool:prometheus ffprobe:ffmpeg systemd-analyze:systemd node:nodejs npm:npm python3:python3)
 if ! $fast; then
   needed+=(chromium:chromium chromedriver:chromium-driver turnserver:coturn)
 fi

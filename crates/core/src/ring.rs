@@ -163,6 +163,13 @@ impl PacketRing {
         })
     }
 
+    /// How long ago the packet at `index` came.
+    pub fn age(&self, now: Instant, index: u64) -> Option<Duration> {
+        let at = usize::try_from(index.checked_sub(self.first)?).ok()?;
+        let slot = self.slots.get(at)?.as_ref()?;
+        Some(now.saturating_duration_since(slot.arrived))
+    }
+
     /// The index at which a newcomer starts to decode: the parameter sets (or the first packet) of the last IDR.
     pub fn picture_start(&self) -> Option<u64> {
         self.picture.map(|picture| picture.index)

@@ -232,6 +232,15 @@ pub struct MediaServer {
     pub error: Option<String>,
 }
 
+/// A picture that decoding can begin with, as the camera sent it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyFrame {
+    /// An IDR with its parameter sets (H.264 annex B).
+    pub annex_b: Vec<u8>,
+    /// How long ago it came.
+    pub age: Duration,
+}
+
 /// Counters of a camera's leg, since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StreamStats {
@@ -368,6 +377,12 @@ pub trait MediaEngine: Send + Sync + 'static {
 
     /// Asks the camera for a key frame, within its limit of one a second.
     async fn request_key_frame(&self, camera: CameraId) -> Result<(), EngineError>;
+
+    /// The last picture of a stream that decoding can begin with; `None` when it is not open, none came whole, or the engine sees
+    /// no packets.
+    async fn key_frame(&self, _camera: CameraId) -> Option<KeyFrame> {
+        None
+    }
 
     /// Counters of a stream, `None` when it is not open.
     async fn stream_stats(&self, camera: CameraId) -> Option<StreamStats>;

@@ -1,7 +1,7 @@
 //! Bytes and text on one side, typed values on the other.
 //!
-//! Belongs here: parsing and writing of RTP, RTCP, SDP, H.264 payloads, the cameras' MQTT messages, topic filters and Kurento's
-//! JSON-RPC.
+//! Belongs here: parsing and writing of RTP, RTCP, SDP, H.264 payloads, the cameras' MQTT messages, topic filters, Kurento's
+//! JSON-RPC, and MP4 files of one picture.
 //! Does not belong here: state across packets other than reassembly, clocks, randomness, sockets.
 //!
 //! Every parser takes untrusted input: it never panics, its memory and time are bounded by the input's
@@ -14,6 +14,7 @@ pub mod demux;
 pub mod h264;
 pub mod id;
 pub mod kurento;
+pub mod mp4;
 pub mod rtcp;
 pub mod rtp;
 pub mod sdp;

@@ -7,6 +7,7 @@ use apiary_core::viewer::offer::IceCredentials;
 use apiary_wire::id::{CameraId, ViewerId};
 
 use super::message::{Message, NewViewer, OpenLeg};
+use super::still::Still;
 use super::stream::{Home, Role, Stream};
 use super::viewer::Viewer;
 use super::worker::{Worker, ingest_token};
@@ -36,6 +37,7 @@ impl Worker<'_> {
                 let _ = reply.send(());
             }
             Message::KeyFrame(camera) => self.request_key_frame(now, camera),
+            Message::Still(camera, reply) => drop(reply.send(self.still(now, camera))),
             Message::StreamStats(camera, reply) => drop(reply.send(self.stream_stats(camera))),
             Message::Counts(reply) => drop(reply.send(self.counts())),
             Message::ViewerStats(viewer, reply) => {
@@ -70,6 +72,11 @@ impl Worker<'_> {
             #[cfg(test)]
             Message::Hang(until) => drop(until.recv()),
         }
+    }
+
+    fn still(&self, now: Instant, camera: CameraId) -> Option<Still> {
+        let place = *self.by_camera.get(&camera)?;
+        self.streams.get(place)?.still(now)
     }
 
     fn role_of(&mut self, camera: CameraId) -> Option<&mut Role> {

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 
 use super::ports::IngestSockets;
 use super::relay::RelayBatch;
+use super::still::Still;
 use crate::counts::WorkerCounts;
 use crate::engine::{CloseReason, EngineError, StreamStats, ViewerStats};
 use crate::sys::Waker;
@@ -44,6 +45,8 @@ pub(super) enum Message {
     Leave(ViewerId, Reply<()>),
     /// Ask the camera for a key frame.
     KeyFrame(CameraId),
+    /// The last picture of such a stream that decoding can begin with.
+    Still(CameraId, Reply<Option<Still>>),
     /// Counters of a stream whose camera this worker serves.
     StreamStats(CameraId, Reply<Option<StreamStats>>),
     /// What the worker has counted in all.

@@ -13,6 +13,7 @@ mod ports;
 mod relay;
 mod shared;
 mod slots;
+mod still;
 mod stream;
 mod thread;
 mod timers;
@@ -43,7 +44,7 @@ use crate::candidate::check_candidate;
 use crate::counts::{EngineCounts, WorkerCounts};
 use crate::engine::{
     CloseReason, EngineError, EngineEvent, IceParameters, IngestPorts, JoinRequest, JoinedViewer,
-    MediaEngine, OpenedStream, StreamSpec, StreamStats, ViewerStats,
+    KeyFrame, MediaEngine, OpenedStream, StreamSpec, StreamStats, ViewerStats,
 };
 use crate::sys::bind_udp;
 
@@ -514,6 +515,12 @@ impl MediaEngine for Sfu {
         self.workers[entry.home]
             .mailbox
             .post(Message::KeyFrame(camera))
+    }
+
+    async fn key_frame(&self, camera: CameraId) -> Option<KeyFrame> {
+        let home = self.stream_entry(camera).ok()?.home;
+        let still = self.ask(home, |reply| Message::Still(camera, reply)).await;
+        still.ok()??.join()
     }
 
     async fn stream_stats(&self, camera: CameraId) -> Option<StreamStats> {

@@ -16,6 +16,7 @@ use apiary_wire::units::{NtpTime, PayloadType};
 use super::clocks::{StreamClocks, TrackTiming};
 use super::ports::IngestSockets;
 use super::relay::{RelayBatch, RelayOut, RelayedPackets};
+use super::still::Still;
 use super::timers::Timer;
 use super::wheel::TimerWheel;
 use crate::counts::CameraTraffic;
@@ -253,6 +254,20 @@ impl Stream {
             clocks: self.clocks,
             packets,
         }
+    }
+
+    /// The packets of the last picture that decoding can begin with, once all of it came.
+    pub(super) fn still(&self, now: Instant) -> Option<Still> {
+        let start = self.video.picture_start()?;
+        let is_idr = |index: &u64| {
+            let packet = self.video.get(*index);
+            packet.is_some_and(|packet| packet.meta.role == PictureRole::IdrStart)
+        };
+        let idr = (start..self.video.head()).find(is_idr)?;
+        let end = self.video.picture_end(idr);
+        let age = self.video.age(now, idr)?;
+        let packets = (start..end).map(|index| Some((index, self.video.get(index)?)));
+        Still::copy(packets, age)
     }
 
     /// When the stream needs a turn although no packet comes; `None` on workers that do not serve its camera.
