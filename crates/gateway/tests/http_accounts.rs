@@ -244,21 +244,26 @@ impl Operation {
     }
 }
 
-/// Everybody may use these, and nothing else.
+/// Everybody may use these, and nothing else: ways in, pages and their files (what they show, their requests find out), and health.
 const PUBLIC: &[&str] = &[
     "GET /",
     "GET /account",
+    "GET /admin",
     "GET /api/auth/me",
     "GET /api/livestream/health",
     "GET /assets/{file}",
+    "GET /events",
     "GET /health",
     "GET /health/live",
     "GET /health/ready",
     "GET /livestream/viewer",
     "GET /login",
+    "GET /manifest.webmanifest",
+    "GET /offline.html",
     "GET /openapi.json",
     "GET /setup",
     "GET /share",
+    "GET /sw.js",
     "GET /viewer",
     "OPTIONS /whep/{camera_id}",
     "OPTIONS /whep/{camera_id}/{session}",

@@ -375,7 +375,7 @@ impl CameraTask {
         CameraMessage::Status(Status {
             status: Some("online".to_owned()),
             timestamp: Some(Timestamp::now()),
-            battery: Some(Map::new()),
+            battery: Some(fields(json!({ "level": 87 }))),
             radio: Some(fields(json!({ "rssi": -52, "ssid": "simulated" }))),
             ethernet: Some(Map::new()),
             temperature: Some(41.5),

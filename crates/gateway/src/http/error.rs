@@ -12,7 +12,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::auth::AccountError;
-use crate::supervisor::{JoinError, LabelError, NoStream, StartError};
+use crate::supervisor::{CommandError, JoinError, LabelError, NoStream, StartError};
 
 /// Seconds after which a refusal for want of room is worth trying again.
 const RETRY_AFTER_S: u64 = 5;
@@ -168,6 +168,17 @@ impl From<StartError> for ApiError {
             StartError::Engine(error) => error.into(),
             StartError::ShuttingDown => Self::new(StatusCode::SERVICE_UNAVAILABLE, message),
         }
+    }
+}
+
+impl From<CommandError> for ApiError {
+    fn from(error: CommandError) -> Self {
+        let status = match error {
+            CommandError::UnknownCamera(_) => StatusCode::NOT_FOUND,
+            CommandError::Offline(_) => StatusCode::CONFLICT,
+            CommandError::Control { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self::new(status, error.to_string())
     }
 }
 

@@ -47,7 +47,7 @@ impl Guard {
         // Pages load nothing but our own files; no inline script or style, no plugin, no form, no foreign frame around them.
         let policy = format!(
             "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self' blob:; \
-             connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors {}",
+             connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors {}",
             framed_by.join(" ")
         );
         let content_security_policy =

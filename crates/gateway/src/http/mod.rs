@@ -8,7 +8,7 @@
 
 mod accounts;
 mod allowance;
-pub mod assets;
+mod assets;
 mod client;
 mod error;
 mod extract;

@@ -61,8 +61,7 @@ pub fn document_of_routes() -> OpenApi {
     for (path, item) in &mut document.paths.paths {
         if path.starts_with("/api/livestream/") {
             // The same handler serves two addresses; ids of operations must differ.
-            let operations = [&mut item.get, &mut item.post, &mut item.patch];
-            operations.into_iter().flatten().for_each(rename_nested);
+            operations(item).for_each(rename_nested);
         }
     }
     document

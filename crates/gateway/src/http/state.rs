@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::assets::Assets;
 use super::host::HostPolicy;
 use super::live::Live;
 use super::origin::OriginPolicy;
@@ -82,6 +83,7 @@ pub struct Inner {
     pub(super) whep: WhepSessions,
     pub(super) views: Views,
     pub(super) live: Live,
+    pub(super) assets: Assets,
     pub(super) operation: Operation,
     /// One permit a socket: a bound while running, and all back when the last is closed.
     pub(super) sockets: Arc<Semaphore>,
@@ -110,6 +112,7 @@ impl HttpState {
             whep: WhepSessions::default(),
             views: Views::default(),
             live: Live::new(Arc::clone(&parts.operation.live_sockets)),
+            assets: Assets::new(),
             operation: parts.operation,
             sockets: Arc::new(Semaphore::new(MAX_SOCKETS)),
             shutdown: CancellationToken::new(),

@@ -6,6 +6,7 @@ use apiary_wire::id::CameraId;
 use apiary_wire::units::Bitrate;
 
 use super::snapshot::StreamSnapshot;
+use crate::mqtt::ControlError;
 
 /// Why a stream does not start.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +65,38 @@ pub enum JoinError {
 pub struct NoStream {
     /// The camera.
     pub camera: CameraId,
+}
+
+/// Why a camera is not commanded.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// Nobody ever heard of that camera.
+    #[error("camera {0} is not known: it was never heard of, and nobody asked for it yet")]
+    UnknownCamera(CameraId),
+    /// It would not hear the command.
+    #[error("camera {0} is not connected, so it was not told; try again when it is back")]
+    Offline(CameraId),
+    /// The broker did not take the command.
+    #[error("camera {camera} was not told: {source}")]
+    Control {
+        /// Which.
+        camera: CameraId,
+        /// Why.
+        source: ControlError,
+    },
+}
+
+/// There is no picture of a camera.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoPicture {
+    /// It does not want to be looked through.
+    #[error("camera {0} is in the mode PRIVACY, in which no picture of it is shown")]
+    Private(CameraId),
+    /// None came since the program started, or it is gone again.
+    #[error(
+        "there is no picture of camera {0}: it did not stream lately, or the media engine sees no pictures; watch it to have one"
+    )]
+    None(CameraId),
 }
 
 /// What an owner said of a camera is not kept.

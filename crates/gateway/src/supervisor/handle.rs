@@ -10,6 +10,7 @@ use apiary_media::engine::{
     BitrateBounds, CandidateDelivery, EngineError, IceParameters, JoinRequest, TrickledCandidate,
 };
 use apiary_store::{CameraEvent, EventFilter, EventId, StoreError, ViewerSession, Write};
+use apiary_wire::camera::{Command, Mode};
 use apiary_wire::id::{CameraId, StreamId, ViewerId};
 use apiary_wire::units::Bitrate;
 use futures_util::future::join_all;
@@ -21,7 +22,8 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::cameras::LabelChange;
-use super::error::{JoinError, LabelError, NoStream, StartError};
+use super::error::{CommandError, JoinError, LabelError, NoPicture, NoStream, StartError};
+use super::pictures::Picture;
 use super::session::{Order, Session};
 use super::shared::{Shared, SupervisorParts};
 use super::snapshot::{CameraSnapshot, Gone, StreamSnapshot, SupervisorEvent, ViewerSnapshot};
@@ -284,6 +286,37 @@ impl Supervisor {
         let row = Write::Camera(row);
         self.shared.writer.keep(row, LABEL_PATIENCE).await?;
         Ok(snapshot)
+    }
+
+    /// Tells a camera something that concerns no stream; done when the broker took it. What comes of it the camera reports.
+    ///
+    /// # Errors
+    /// When the camera is not known or not connected, or the broker does not take the command.
+    pub async fn command(&self, camera: CameraId, command: Command) -> Result<(), CommandError> {
+        let known = self.camera(camera);
+        let known = known.ok_or(CommandError::UnknownCamera(camera))?;
+        if known.online == Some(false) {
+            return Err(CommandError::Offline(camera));
+        }
+        let action = command.action();
+        let sent = self.shared.commands.send(camera, command).await;
+        sent.map_err(|source| CommandError::Control { camera, source })?;
+        tracing::info!(%camera, action, "camera commanded");
+        Ok(())
+    }
+
+    /// The last picture of a camera: of its stream while it runs, and for a time afterwards.
+    ///
+    /// # Errors
+    /// When there is none, or none is to be shown.
+    pub async fn picture(&self, camera: CameraId) -> Result<Picture, NoPicture> {
+        let mode = self.camera(camera).and_then(|known| known.report.mode);
+        if mode.is_some_and(|mode| mode.parse() == Ok(Mode::Privacy)) {
+            self.shared.pictures.forget(camera);
+            return Err(NoPicture::Private(camera));
+        }
+        let picture = self.shared.picture(camera).await;
+        picture.ok_or(NoPicture::None(camera))
     }
 
     /// What happened to cameras, newest first.

@@ -16,6 +16,7 @@ mod error;
 mod handle;
 mod moment;
 mod orphans;
+mod pictures;
 mod session;
 mod shared;
 mod snapshot;
@@ -26,8 +27,9 @@ mod viewers;
 
 pub use cameras::LabelChange;
 pub use commands::CameraCommands;
-pub use error::{JoinError, LabelError, NoStream, StartError};
+pub use error::{CommandError, JoinError, LabelError, NoPicture, NoStream, StartError};
 pub use handle::{JoinedStream, StartOptions, Supervisor, ViewerOffer, ViewerOrigin};
+pub use pictures::Picture;
 use shared::Shared;
 pub use shared::{EVENT_QUEUE, SupervisorParts};
 pub use snapshot::{

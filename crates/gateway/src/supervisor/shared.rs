@@ -19,6 +19,7 @@ use super::commands::CameraCommands;
 use super::dispatch::{Dispatcher, FENCES, Fence};
 use super::error::JoinError;
 use super::orphans::{self, Orphans};
+use super::pictures::Pictures;
 use super::snapshot::{Gone, SupervisorEvent};
 use super::streams::{StreamLink, Streams};
 use super::totals::Totals;
@@ -55,6 +56,7 @@ pub(super) struct Shared {
     pub(super) viewers: Viewers,
     pub(super) cameras: Cameras,
     pub(super) orphans: Orphans,
+    pub(super) pictures: Pictures,
     pub(super) totals: Totals,
     /// No stream starts any more.
     pub(super) stopping: CancellationToken,
@@ -99,6 +101,7 @@ impl Shared {
             viewers: Viewers::default(),
             cameras,
             orphans: Orphans::new(&interrupted),
+            pictures: Pictures::default(),
             totals: Totals::default(),
             stopping: CancellationToken::new(),
             ended: CancellationToken::new(),

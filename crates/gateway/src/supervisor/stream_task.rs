@@ -390,6 +390,10 @@ impl StreamTask {
         };
         // Viewers are told the reason by what they can read of the stream then.
         self.publish(false);
+        if reason != CloseReason::Shutdown {
+            // It is kept, for whoever wants to see how it looked.
+            self.shared.take_picture(self.link.camera).await;
+        }
         if let Err(error) = in_time(
             ENGINE_TIMEOUT,
             self.shared.engine.close(self.link.camera, reason),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use apiary_media::engine::{
     BitrateBounds, CloseReason, EngineError, EngineEvent, EngineHealth, IceParameters, IngestPorts,
-    JoinRequest, JoinedViewer, MediaEngine, OpenedStream, StreamSpec, StreamStats,
+    JoinRequest, JoinedViewer, KeyFrame, MediaEngine, OpenedStream, StreamSpec, StreamStats,
     ViewerGoneReason, ViewerStats,
 };
 use apiary_wire::id::{CameraId, StreamId, ViewerId};
@@ -34,6 +34,7 @@ struct State {
     refuse_open: Option<EngineError>,
     refuse_restart: bool,
     trouble: Option<String>,
+    key_frames: HashMap<CameraId, Vec<u8>>,
     busy_for: Duration,
 }
 
@@ -55,6 +56,11 @@ impl FakeEngine {
     /// It can take no streams, or can again.
     pub(crate) fn set_trouble(&self, trouble: Option<&str>) {
         self.state().trouble = trouble.map(str::to_owned);
+    }
+
+    /// While a stream of this camera is open, its last key frame is this.
+    pub(crate) fn set_key_frame(&self, camera: CameraId, annex_b: &[u8]) {
+        self.state().key_frames.insert(camera, annex_b.to_vec());
     }
 
     /// It has been busy with one thing for so long.
@@ -261,6 +267,14 @@ impl MediaEngine for FakeEngine {
 
     async fn request_key_frame(&self, _camera: CameraId) -> Result<(), EngineError> {
         Ok(())
+    }
+
+    async fn key_frame(&self, camera: CameraId) -> Option<KeyFrame> {
+        let state = self.state();
+        let annex_b = state.key_frames.get(&camera)?.clone();
+        let age = Duration::from_secs(2);
+        let frame = KeyFrame { annex_b, age };
+        state.open.contains(&camera).then_some(frame)
     }
 
     async fn stream_stats(&self, camera: CameraId) -> Option<StreamStats> {

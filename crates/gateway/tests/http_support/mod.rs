@@ -6,7 +6,7 @@
 pub(crate) mod engine;
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use apiary::auth::Accounts;
@@ -255,6 +255,16 @@ impl Gateway {
         .await;
     }
 
+    /// What cameras were told so far.
+    pub(crate) fn commanded(&self) -> Vec<(CameraId, Command)> {
+        self.cameras.commanded.lock().unwrap().clone()
+    }
+
+    /// The broker takes no more commands.
+    pub(crate) fn refuse_commands(&self, error: ControlError) {
+        *self.cameras.refusal.lock().unwrap() = Some(error);
+    }
+
     /// The way to the broker is so from now on.
     pub(crate) fn set_broker(&self, state: BrokerState) {
         self.cameras.broker.send_replace(state);
@@ -390,10 +400,12 @@ impl Socket {
     }
 }
 
-/// Cameras that take every command and do nothing.
+/// Cameras that take commands and do nothing.
 struct QuietCameras {
     events: broadcast::Sender<ControlEvent>,
     broker: watch::Sender<BrokerState>,
+    commanded: Mutex<Vec<(CameraId, Command)>>,
+    refusal: Mutex<Option<ControlError>>,
 }
 
 impl Default for QuietCameras {
@@ -401,13 +413,19 @@ impl Default for QuietCameras {
         Self {
             events: broadcast::Sender::new(64),
             broker: watch::Sender::new(BrokerState::Connected),
+            commanded: Mutex::default(),
+            refusal: Mutex::default(),
         }
     }
 }
 
 #[async_trait]
 impl CameraCommands for QuietCameras {
-    async fn send(&self, _camera: CameraId, _command: Command) -> Result<(), ControlError> {
+    async fn send(&self, camera: CameraId, command: Command) -> Result<(), ControlError> {
+        if let Some(refusal) = &*self.refusal.lock().unwrap() {
+            return Err(refusal.clone());
+        }
+        self.commanded.lock().unwrap().push((camera, command));
         Ok(())
     }
 

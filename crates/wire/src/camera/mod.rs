@@ -11,7 +11,10 @@ pub use command::{Command, CommandError};
 pub use message::{
     Activity, CameraMessage, CameraMessageError, Connection, ConnectionStatus, Device, Status,
 };
-pub use settings::{Detection, Lights, Mode, Picture, Schedule, Settings, Sound, UnknownMode};
+pub use settings::{
+    Detection, Lights, Mode, Picture, Schedule, Settings, SettingsError, Sound, UnknownMode,
+    is_word,
+};
 
 use crate::id::CameraId;
 

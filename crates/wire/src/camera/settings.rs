@@ -4,7 +4,7 @@
 //! defaults is unknown, so values are text. Where a default is marked *assumed* it was not observed.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// What a camera does on its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -217,5 +217,218 @@ impl Default for Sound {
             camera_audio: true,
             volume: "MEDIUM".to_owned(),
         }
+    }
+}
+
+/// What a settings field takes.
+#[derive(Clone, Copy, Debug)]
+enum Takes {
+    /// One of these words; any other word where there are none, since the camera's vocabulary is not known.
+    Word(&'static [&'static str]),
+    /// Frames per second, as text.
+    Rate,
+    Flag,
+    Schedule,
+}
+
+const LEVELS: &[&str] = &["LOW", "MEDIUM", "HIGH"];
+/// All fields, as on the wire.
+const FIELDS: [(&str, Takes); 20] = [
+    ("resolution", Takes::Word(&["720p", "1080p"])),
+    ("frameRate", Takes::Rate),
+    ("nightVision", Takes::Word(&[])),
+    ("invertImage", Takes::Flag),
+    ("cameraZoom", Takes::Word(&[])),
+    ("wdr", Takes::Flag),
+    ("scheduleEnabled", Takes::Flag),
+    ("schedule", Takes::Schedule),
+    ("timeZone", Takes::Word(&[])),
+    ("motionDetection", Takes::Word(&[])),
+    ("audioDetection", Takes::Word(&[])),
+    ("activityZone", Takes::Word(&[])),
+    ("motionSensitivity", Takes::Word(LEVELS)),
+    ("audioSensitivity", Takes::Word(LEVELS)),
+    ("storage", Takes::Word(&[])),
+    ("ledDot", Takes::Flag),
+    ("ledRing", Takes::Flag),
+    ("soundAlert", Takes::Flag),
+    ("cameraAudio", Takes::Flag),
+    ("volume", Takes::Word(LEVELS)),
+];
+/// Longest word, in octets.
+const MAX_WORD: usize = 64;
+/// Most frames per second.
+const MAX_RATE: u8 = 30;
+/// Longest schedule, in octets of JSON.
+const MAX_SCHEDULE: usize = 4096;
+
+/// Why settings are not changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// There is no such field.
+    #[error("cameras have no setting {field:?}; these are {}", FIELDS.map(|(name, _)| name).join(", "))]
+    UnknownField {
+        /// What was given, shortened.
+        field: String,
+    },
+    /// The field takes something else.
+    #[error("the setting {field} takes {expected}")]
+    Value {
+        /// The field.
+        field: &'static str,
+        /// What it takes.
+        expected: String,
+    },
+}
+
+impl Takes {
+    fn allows(self, value: &Value) -> bool {
+        match (self, value) {
+            (Self::Word(words), Value::String(word)) => {
+                words.contains(&word.as_str()) || (words.is_empty() && is_word(word))
+            }
+            (Self::Rate, Value::String(rate)) => rate.parse::<u8>().is_ok_and(|number| {
+                (1..=MAX_RATE).contains(&number) && *rate == number.to_string()
+            }),
+            (Self::Flag, Value::Bool(_)) => true,
+            (Self::Schedule, Value::Array(_)) => value.to_string().len() <= MAX_SCHEDULE,
+            (Self::Word(_) | Self::Rate | Self::Flag | Self::Schedule, _) => false,
+        }
+    }
+
+    fn expected(self) -> String {
+        match self {
+            Self::Word([]) => format!("a word of at most {MAX_WORD} letters, digits and signs"),
+            Self::Word(words) => format!("one of {}", words.join(", ")),
+            Self::Rate => format!("a number from 1 to {MAX_RATE}, as text"),
+            Self::Flag => "true or false".to_owned(),
+            Self::Schedule => format!("a list of at most {MAX_SCHEDULE} octets"),
+        }
+    }
+}
+
+/// Whether a text is one word, such as a camera may know.
+pub fn is_word(text: &str) -> bool {
+    let part_of_one = |byte: u8| byte.is_ascii_alphanumeric() || b"_-+./:".contains(&byte);
+    (1..=MAX_WORD).contains(&text.len()) && text.bytes().all(part_of_one)
+}
+
+impl Settings {
+    /// Those that a camera last reported, as far as they are understood: at the top of its state message, or in its `settings`.
+    /// What it did not report is as by default.
+    #[must_use]
+    pub fn from_report(report: &Value) -> Self {
+        let reported = |field: &str| {
+            let nested = report.get("settings").and_then(|nested| nested.get(field));
+            nested.or_else(|| report.get(field))
+        };
+        let mut fields = Self::default().to_map();
+        for (field, takes) in FIELDS {
+            if let Some(value) = reported(field).filter(|value| takes.allows(value)) {
+                fields.insert(field.to_owned(), value.clone());
+            }
+        }
+        Self::from_map(fields)
+    }
+
+    /// These with other values in some fields, which are named as on the wire.
+    ///
+    /// # Errors
+    /// When there is no such field, or it takes something else.
+    pub fn changed(&self, change: &Map<String, Value>) -> Result<Self, SettingsError> {
+        let mut fields = self.to_map();
+        for (field, value) in change {
+            let known = FIELDS.into_iter().find(|(name, _)| name == field);
+            let (field, takes) = known.ok_or_else(|| SettingsError::UnknownField {
+                field: crate::id::shorten(field),
+            })?;
+            if !takes.allows(value) {
+                let expected = takes.expected();
+                return Err(SettingsError::Value { field, expected });
+            }
+            fields.insert(field.to_owned(), value.clone());
+        }
+        Ok(Self::from_map(fields))
+    }
+
+    fn to_map(&self) -> Map<String, Value> {
+        match serde_json::to_value(self) {
+            Ok(Value::Object(fields)) => fields,
+            Ok(_) | Err(_) => unreachable!("settings are an object with text keys"),
+        }
+    }
+
+    fn from_map(fields: Map<String, Value>) -> Self {
+        serde_json::from_value(Value::Object(fields)).expect("each field was checked")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn map(value: Value) -> Map<String, Value> {
+        value.as_object().unwrap().clone()
+    }
+
+    #[test]
+    fn every_field_is_known_and_takes_its_default() {
+        let defaults = Settings::default().to_map();
+        assert_eq!(defaults.len(), FIELDS.len());
+        for (field, takes) in FIELDS {
+            assert!(takes.allows(&defaults[field]), "{field}");
+        }
+    }
+
+    #[test]
+    fn what_was_reported_stays_where_it_is_not_changed() {
+        let reports = [
+            json!({ "mode": "ARMED", "settings": { "resolution": "1080p", "ledDot": false } }),
+            json!({ "mode": "ARMED", "resolution": "1080p", "ledDot": false, "wdr": "maybe", "x": 1 }),
+        ];
+        for report in reports {
+            let settings = Settings::from_report(&report);
+            let changed = settings.changed(&map(json!({ "volume": "HIGH" }))).unwrap();
+            let mut expected = Settings::default();
+            expected.picture.resolution = "1080p".to_owned();
+            expected.lights.led_dot = false;
+            expected.sound.volume = "HIGH".to_owned();
+            assert_eq!(changed, expected);
+        }
+        for nothing in [json!(null), json!([1]), json!({ "settings": 5 })] {
+            assert_eq!(Settings::from_report(&nothing), Settings::default());
+        }
+    }
+
+    #[test]
+    fn what_a_field_does_not_take_is_refused_with_what_it_takes() {
+        let settings = Settings::default();
+        for (change, text) in [
+            (
+                json!({ "resolution": "4k" }),
+                "resolution takes one of 720p, 1080p",
+            ),
+            (json!({ "ledDot": "true" }), "ledDot takes true or false"),
+            (
+                json!({ "frameRate": 30 }),
+                "frameRate takes a number from 1 to 30, as text",
+            ),
+            (json!({ "frameRate": "31" }), "from 1 to 30"),
+            (json!({ "frameRate": "+3" }), "from 1 to 30"),
+            (json!({ "volume": "LOUD" }), "LOW, MEDIUM, HIGH"),
+            (json!({ "nightVision": "a b" }), "a word"),
+            (json!({ "timeZone": "x".repeat(65) }), "a word"),
+            (json!({ "schedule": ["x".repeat(5000)] }), "a list"),
+            (json!({ "storage": null }), "a word"),
+            (
+                json!({ "colour": "red" }),
+                "no setting \"colour\"; these are resolution",
+            ),
+        ] {
+            let refused = settings.changed(&map(change.clone())).unwrap_err();
+            assert!(refused.to_string().contains(text), "{change}: {refused}");
+        }
+        assert_eq!(settings.changed(&Map::new()), Ok(settings));
     }
 }

@@ -323,6 +323,20 @@ impl Accounts {
         self.changes.send_modify(|count| *count += 1);
     }
 
+    /// Takes note of something that was done and is no matter of accounts.
+    pub fn note_done(
+        &self,
+        actor: Actor<'_>,
+        action: &str,
+        subject: String,
+        detail: Option<String>,
+    ) {
+        self.note(AuditRow {
+            detail,
+            ..done(actor, action, subject)
+        });
+    }
+
     /// An entry that nobody waits for.
     fn note(&self, row: AuditRow) {
         self.writer.write(Write::Audit(row));

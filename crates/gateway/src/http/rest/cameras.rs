@@ -49,10 +49,10 @@ pub(in crate::http) struct CameraEntry {
     mode: Option<String>,
     /// How full its battery is, where it tells.
     battery_percent: Option<f64>,
-    /// How well its radio receives, presumably in dBm.
-    signal_dbm: Option<f64>,
-    /// Presumably in degrees Celsius.
-    temperature_c: Option<f64>,
+    /// How well its radio receives, in its own measure, presumably dBm.
+    signal: Option<f64>,
+    /// In degrees, presumably Celsius.
+    temperature: Option<f64>,
     /// For how long it had been up when it last told, in seconds.
     uptime_s: Option<f64>,
     /// What it notices just now; `null` once that is over, or has lasted for five minutes.
@@ -100,8 +100,8 @@ impl CameraEntry {
             status: camera.report.status,
             mode: camera.report.mode,
             battery_percent: camera.report.battery_percent,
-            signal_dbm: camera.report.signal,
-            temperature_c: camera.report.temperature,
+            signal: camera.report.signal,
+            temperature: camera.report.temperature,
             uptime_s: camera.uptime_s,
             activity,
             error,
