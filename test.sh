@@ -7,8 +7,9 @@ usage() {
   cat <<'TEXT'
 Usage: ./test.sh [--fast]
 
-Installs the Debian packages that the tests need (where it may), then checks
-shell scripts, format and lints and runs all tests.
+Installs the Debian packages that the tests need (where it may) and builds the
+tools of cargo that they need, then checks shell scripts, format and lints and
+runs all tests.
 
   --fast   leave out the tests that drive a browser
   --help   this text
@@ -83,6 +84,11 @@ install_what_is_missing() {
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}"
 }
 
+# Built once; cargo sees by itself what is there at these versions.
+install_cargo_tools() {
+  cargo install --quiet --locked cargo-deb@3.8.0
+}
+
 # Without nextest. `cargo test` cannot leave targets out, so that --fast names those it wants.
 run_with_cargo_test() {
   if ! $fast; then
@@ -115,6 +121,7 @@ check_shell_scripts() {
 
 stage "Packages"
 install_what_is_missing
+install_cargo_tools
 
 stage "Shell scripts"
 check_shell_scripts
