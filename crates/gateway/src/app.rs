@@ -16,9 +16,9 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::{Accounts, PublicKeys, PublicKeysError};
+use crate::auth::{Accounts, KeyServer, PublicKeys, PublicKeysError};
 use crate::cli::with_causes;
-use crate::config::{Config, MqttConfig};
+use crate::config::{Config, KeysFrom, MqttConfig};
 use crate::engine::{self, EngineStartError, StartedEngine};
 use crate::http::{Bounds, HttpListeners, HttpParts, HttpServer};
 use crate::logging::LogLevel;
@@ -104,9 +104,9 @@ pub enum AppError {
     /// The media engine cannot start.
     #[error(transparent)]
     Engine(#[from] EngineStartError),
-    /// The webhooks' certificate authority cannot be used.
+    /// The certificate authority of somebody who is asked or told something cannot be used.
     #[error(transparent)]
-    Webhooks(#[from] TlsFileError),
+    Authority(#[from] TlsFileError),
     /// There are no keys of signed tokens.
     #[error(transparent)]
     PublicKeys(#[from] PublicKeysError),
@@ -284,12 +284,26 @@ impl App {
         )
         .await?;
         let accounts = Arc::new(accounts);
-        if let Some(path) = self.config.auth.jwt.jwks.clone() {
-            let keys = PublicKeys::take(Arc::clone(&accounts), path).await?;
-            self.background.spawn(keys.keep());
-        }
+        self.keep_public_keys(&accounts).await?;
         let supervisor = Supervisor::start_up(parts).await?;
         Ok((supervisor, accounts))
+    }
+
+    /// Keys of a file must be there; a server may come later.
+    async fn keep_public_keys(&mut self, accounts: &Accounts) -> Result<(), AppError> {
+        let (jwt, keys) = (&self.config.auth.jwt, Arc::clone(accounts.public_keys()));
+        match jwt.jwks.clone() {
+            None => {}
+            Some(KeysFrom::File(path)) => {
+                let file = PublicKeys::take(keys, path).await?;
+                self.background.spawn(file.keep());
+            }
+            Some(KeysFrom::Server(url)) => {
+                let server = KeyServer::new(keys, url, jwt.jwks_ca.as_deref())?;
+                self.background.spawn(server.keep());
+            }
+        }
+        Ok(())
     }
 
     fn bounds(&self) -> Bounds {

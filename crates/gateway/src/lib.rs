@@ -11,6 +11,7 @@ pub mod check;
 pub mod cli;
 pub mod config;
 pub mod engine;
+pub mod fetch;
 pub mod http;
 pub mod import;
 pub mod kurento_files;

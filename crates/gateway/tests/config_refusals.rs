@@ -48,6 +48,32 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("[http\nlisten = 1", "line 1", ""),
     ("[http]\nlisten = ", "line 2", ""),
     ("[http]\nlisten = '1'\nlisten = '2'", "line 3", "duplicate"),
+    // Keys of signed tokens.
+    (
+        "[auth]\njwks = '/no/such/keys.json'",
+        "auth.jwks",
+        "no such file",
+    ),
+    (
+        "[auth]\njwks = 'http://id.example/jwks'",
+        "auth.jwks",
+        "without TLS",
+    ),
+    (
+        "[auth]\njwks = 'https://bee:canary@id.example/jwks'",
+        "auth.jwks",
+        "password",
+    ),
+    (
+        "[auth]\njwks = 'ldap://id.example'",
+        "auth.jwks",
+        "https://",
+    ),
+    (
+        "[auth]\njwks_ca = '/etc/hostname'",
+        "auth.jwks_ca",
+        "names none",
+    ),
     // Webhooks.
     (
         "[webhooks]\nurls = 'https://a.example/x'",

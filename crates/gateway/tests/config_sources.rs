@@ -203,7 +203,7 @@ fn every_key_has_a_variable() {
                 "http.trusted_proxies" => "10.0.0.0/8",
                 "auth.enabled" => "true",
                 "auth.jwt_secret" => "0123456789abcdef0123456789abcdef",
-                "auth.jwks" => "/nowhere",
+                "auth.jwks" | "auth.jwks_ca" => "/nowhere",
                 "auth.jwt_issuer" | "auth.jwt_audience" => "https://id.example",
                 "metrics.listen" => "127.0.0.1:9100",
                 "mqtt.server_name" => "name",

@@ -7,7 +7,9 @@
 mod accounts;
 mod credential;
 mod directory;
+mod jwks;
 mod jwt;
+mod key_server;
 mod password;
 mod principal;
 mod public_keys;
@@ -17,7 +19,9 @@ pub use accounts::{
     AccountError, Accounts, Actor, ClientInfo, NewLogin, NewShare, NewToken, NewUser, UserChange,
 };
 pub use credential::{ShareKey, new_secret};
-pub use jwt::JwksError;
+pub use jwks::{JwksError, KeySet};
+pub(crate) use key_server::try_once as try_key_server;
+pub use key_server::{KeyServer, KeyServerError};
 pub use principal::{Principal, SignedToken, Who};
 pub use public_keys::{PublicKeys, PublicKeysError};
 pub use throttle::{Attempt, Throttle};

@@ -1,10 +1,10 @@
-//! Keeps the public keys of those whose signed tokens count as their file has them.
+//! Keeps the public keys of those whose signed tokens count as their file has them. (Those of a server: `key_server`.)
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Accounts, JwksError};
+use super::{JwksError, KeySet};
 
 /// How often the file is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -36,7 +36,7 @@ pub enum PublicKeysError {
 
 /// The file with the keys.
 pub struct PublicKeys {
-    accounts: Arc<Accounts>,
+    keys: Arc<KeySet>,
     path: PathBuf,
     taken: String,
 }
@@ -46,19 +46,31 @@ impl PublicKeys {
     ///
     /// # Errors
     /// When the file cannot be read, or holds no key that can be used.
-    pub async fn take(accounts: Arc<Accounts>, path: PathBuf) -> Result<Self, PublicKeysError> {
+    pub async fn take(keys: Arc<KeySet>, path: PathBuf) -> Result<Self, PublicKeysError> {
         let taken = read(&path).await?;
-        let mut keys = Self {
-            accounts,
+        let mut file = Self {
+            keys,
             path,
             taken: String::new(),
         };
-        keys.set(taken)?;
-        Ok(keys)
+        file.set(taken)?;
+        Ok(file)
+    }
+
+    /// How many keys a file has that can be used.
+    ///
+    /// # Errors
+    /// When it cannot be read, or holds none.
+    pub(crate) async fn count(path: &Path) -> Result<usize, PublicKeysError> {
+        let keys = KeySet::default().set(&read(path).await?);
+        keys.map_err(|source| PublicKeysError::Keys {
+            path: path.to_owned(),
+            source,
+        })
     }
 
     fn set(&mut self, text: String) -> Result<(), PublicKeysError> {
-        let set = self.accounts.set_public_keys(&text);
+        let set = self.keys.set(&text);
         self.taken = text;
         let count = set.map_err(|source| PublicKeysError::Keys {
             path: self.path.clone(),
@@ -115,17 +127,16 @@ mod tests {
     async fn a_file_that_changes_is_taken_and_a_bad_one_is_not() {
         let home = Home::new();
         let (accounts, _store, _writer, _task) = home.open().await;
-        let accounts = Arc::new(accounts);
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("jwks.json");
         assert!(
-            PublicKeys::take(accounts.clone(), path.clone())
+            PublicKeys::take(accounts.public_keys().clone(), path.clone())
                 .await
                 .is_err()
         );
         let (before, after) = (Provider::new(), Provider::new());
         std::fs::write(&path, before.jwks()).unwrap();
-        let keys = PublicKeys::take(accounts.clone(), path.clone()).await;
+        let keys = PublicKeys::take(accounts.public_keys().clone(), path.clone()).await;
         let mut keys = keys.unwrap();
         let known = |provider: &Provider| accounts.of_token(&provider.token()).is_some();
         assert!(known(&before));

@@ -3,6 +3,7 @@
 //!
 //! Each examination adds findings to the [`Report`]; what a value may be belongs to `config`, not here.
 
+mod accounts;
 mod broker;
 mod database;
 mod kurento;
@@ -145,6 +146,7 @@ async fn examine_parts(config: &Config, report: &mut Report) {
         }
     }
     network::examine(config, report);
+    accounts::examine(&config.auth, report).await;
     if let Some(webhooks) = &config.webhooks {
         if config.database.target.is_some() {
             storage::examine(&config.data.dir, report); // of the queues

@@ -3,10 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use url::Url;
+
 use super::Config;
 use super::raw::RawValue;
 use super::reader::Reader;
-use super::values::{self, Parsed, reject, text};
+use super::values::{self, Parsed, Rejection, reject, text};
+use super::web_address;
 use crate::secret::Secret;
 
 /// A day.
@@ -31,14 +34,25 @@ pub struct AuthConfig {
 pub struct JwtConfig {
     /// What HS256 tokens are signed with.
     pub secret: Option<Secret>,
-    /// File with the public keys of those who sign with RS256 or ES256.
-    pub jwks: Option<PathBuf>,
+    /// The public keys of those who sign with RS256 or ES256.
+    pub jwks: Option<KeysFrom>,
+    /// The certificate authority (PEM) of the server with these keys; without it the system's count.
+    pub jwks_ca: Option<PathBuf>,
     /// Who must have signed.
     pub issuer: Option<String>,
     /// For whom they must be.
     pub audience: Option<String>,
     /// Name of the claim that holds the role.
     pub role_claim: String,
+}
+
+/// Where public keys are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeysFrom {
+    /// In a file.
+    File(PathBuf),
+    /// At a server.
+    Server(Url),
 }
 
 pub(super) fn load(reader: &mut Reader) -> AuthConfig {
@@ -50,7 +64,8 @@ pub(super) fn load(reader: &mut Reader) -> AuthConfig {
         session_lifetime: DAY * u32::try_from(days.unwrap_or(30)).unwrap_or(30),
         jwt: JwtConfig {
             secret: reader.read("auth.jwt_secret", secret),
-            jwks: reader.read("auth.jwks", values::readable_file),
+            jwks: reader.read("auth.jwks", keys_from),
+            jwks_ca: keys_authority(reader),
             issuer: reader.read("auth.jwt_issuer", text),
             audience: reader.read("auth.jwt_audience", text),
             role_claim: reader
@@ -58,6 +73,28 @@ pub(super) fn load(reader: &mut Reader) -> AuthConfig {
                 .unwrap_or_else(|| "role".to_owned()),
         },
     }
+}
+
+fn keys_from(value: &RawValue) -> Parsed<KeysFrom> {
+    if text(value)?.contains("://") {
+        web_address::asked(value).map(KeysFrom::Server)
+    } else {
+        values::readable_file(value).map(KeysFrom::File)
+    }
+}
+
+fn keys_authority(reader: &mut Reader) -> Option<PathBuf> {
+    let ca = reader.read("auth.jwks_ca", values::readable_file);
+    let keys = reader.read_unjudged("auth.jwks", keys_from);
+    let is_file = matches!(keys, Some(KeysFrom::File(_)));
+    if ca.is_some() && (is_file || !reader.is_set("auth.jwks")) {
+        let rejection = Rejection {
+            problem: "it is about a server, and auth.jwks names none".to_owned(),
+            remedy: "write the server's address into auth.jwks, or leave it out".to_owned(),
+        };
+        reader.refuse("auth.jwks_ca", rejection);
+    }
+    ca
 }
 
 fn secret(value: &RawValue) -> Parsed<Secret> {

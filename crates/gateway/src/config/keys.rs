@@ -65,6 +65,7 @@ pub const KEYS: &[Key] = &[
     key("auth.session_days", "30"),
     secret("auth.jwt_secret"),
     key("auth.jwks", ""),
+    key("auth.jwks_ca", ""),
     key("auth.jwt_issuer", ""),
     key("auth.jwt_audience", ""),
     key("auth.jwt_role_claim", "\"role\""),

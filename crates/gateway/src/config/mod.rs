@@ -28,6 +28,7 @@ mod tls;
 mod turn;
 mod validate;
 pub mod values;
+mod web_address;
 mod webhooks;
 mod written;
 
@@ -39,7 +40,7 @@ use std::time::Duration;
 use apiary_store::{PostgresTarget, Retention};
 use apiary_wire::units::Bitrate;
 
-pub use auth::{AuthConfig, JwtConfig};
+pub use auth::{AuthConfig, JwtConfig, KeysFrom};
 pub use demo::DemoPorts;
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors, Note};

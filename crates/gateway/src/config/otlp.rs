@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use axum::http::HeaderValue;
-use url::{Host, Url};
+use url::Url;
 
 use super::raw::RawValue;
 use super::reader::Reader;
 use super::values::{self, Parsed, Rejection, reject, text};
+use crate::fetch::is_here;
 use crate::secret::Secret;
 
 /// How the endpoint is written.
@@ -42,15 +43,6 @@ pub(super) fn load(reader: &mut Reader) -> Option<OtlpConfig> {
         authorization,
         ca,
     })
-}
-
-fn is_here(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    }
 }
 
 /// Errors do not repeat what may be a login.

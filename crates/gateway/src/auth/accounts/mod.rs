@@ -23,7 +23,8 @@ use uuid::Uuid;
 
 use super::credential::{self, ShareKey};
 use super::directory::Directory;
-use super::jwt::{JwksError, Verifier};
+use super::jwks::KeySet;
+use super::jwt::Verifier;
 use super::password::Passwords;
 use super::principal::{Principal, Who};
 use super::throttle::{FORGET_AFTER, Throttle};
@@ -161,12 +162,9 @@ impl Accounts {
         self.current(&login)
     }
 
-    /// Takes the public keys of those whose signed tokens count; gives how many can be used.
-    ///
-    /// # Errors
-    /// When there is none among them; those before stay.
-    pub fn set_public_keys(&self, jwks: &str) -> Result<usize, JwksError> {
-        self.verifier.set_keys(jwks)
+    /// The public keys of those whose signed tokens count.
+    pub fn public_keys(&self) -> &Arc<KeySet> {
+        &self.verifier.keys
     }
 
     /// Who shows this token: an API token's, a share link's, or one that others signed.
