@@ -25,6 +25,7 @@ use crate::logging::LogLevel;
 use crate::metrics::MetricsListener;
 use crate::mqtt::tls::TlsFileError;
 use crate::mqtt::{Mqtt, MqttStartError};
+use crate::oidc::OpenId;
 use crate::operation::{Operation, Reloaded, Reloads, ServiceManager};
 use crate::secret::Secret;
 use crate::supervisor::{CameraCommands, Supervisor, SupervisorParts};
@@ -138,6 +139,8 @@ pub async fn run(
 ) -> Result<(), AppError> {
     let listeners = Listeners::bind(&config).await?;
     let webhooks = Webhooks::new(&config)?;
+    let oidc = config.oidc.as_ref().map(OpenId::new).transpose()?;
+    let oidc = oidc.map(Arc::new);
     let tls = Tls::start(&config).await?;
     let (store, accounts) = open_store(&config).await?;
     let mut app = App {
@@ -150,6 +153,7 @@ pub async fn run(
         log_level: controls.log_level,
         tls,
         webhooks,
+        oidc,
         background: JoinSet::new(),
     };
     let ended = match engine::start(&app.config) {
@@ -191,6 +195,7 @@ struct App {
     log_level: LogLevel,
     tls: Option<Tls>,
     webhooks: Webhooks,
+    oidc: Option<Arc<OpenId>>,
     /// What has no end of its own; it ends with the program.
     background: JoinSet<()>,
 }
@@ -262,6 +267,7 @@ impl App {
                     turn: self.config.turn.clone(),
                     bounds: self.bounds(),
                     https: self.tls.as_ref().map(Tls::https),
+                    oidc: self.oidc.clone(),
                 };
                 self.with_streams(mqtt, parts, listeners, ready).await;
                 Ok(())

@@ -19,6 +19,7 @@ pub mod kurento_probe;
 pub mod logging;
 pub mod metrics;
 pub mod mqtt;
+pub mod oidc;
 pub mod operation;
 pub mod secret;
 pub mod supervisor;

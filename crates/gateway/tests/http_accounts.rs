@@ -250,6 +250,8 @@ const PUBLIC: &[&str] = &[
     "GET /account",
     "GET /admin",
     "GET /api/auth/me",
+    "GET /api/auth/oidc/callback",
+    "GET /api/auth/oidc/login",
     "GET /api/livestream/health",
     "GET /assets/{file}",
     "GET /events",

@@ -37,6 +37,8 @@ const SURFACE: &[(&str, &str)] = &[
     ("/api/auth/login", "POST"),
     ("/api/auth/logout", "POST"),
     ("/api/auth/me", "GET"),
+    ("/api/auth/oidc/callback", "GET"),
+    ("/api/auth/oidc/login", "GET"),
     ("/api/auth/password", "POST"),
     ("/api/auth/sessions", "GET"),
     ("/api/auth/sessions/{session_id}", "DELETE"),

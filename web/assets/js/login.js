@@ -12,6 +12,12 @@ onSubmit(form, notice, async () => {
 });
 
 void whoAmI().then((me) => {
+  if (me.provider) {
+    const link = /** @type {HTMLAnchorElement} */ (document.getElementById('provider'));
+    link.href = `${me.provider.path}?next=${encodeURIComponent(nextPage())}`;
+    link.textContent = `Log in with ${me.provider.name}`;
+    link.hidden = false;
+  }
   if (me.user && !me.user.guest) location.replace(nextPage());
   if (me.needs_setup) {
     tell(notice, 'Nobody has an account yet. The console of the program shows a link with which the first one is made.');

@@ -3,7 +3,7 @@
  * Who looks at the page, and what they may do. Nothing here keeps anybody out: the server does that.
  *
  * @typedef {{name: string, role: 'viewer' | 'operator' | 'admin', guest: boolean, cameras: string[] | null}} User
- * @typedef {{accounts: boolean, needs_setup: boolean, user: User | null}} Me
+ * @typedef {{accounts: boolean, needs_setup: boolean, provider: {name: string, path: string} | null, user: User | null}} Me
  */
 import { call } from './api.js';
 import { sentence } from './words.js';

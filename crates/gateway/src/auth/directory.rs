@@ -12,6 +12,8 @@ use apiary_store::{
 pub(super) struct Directory {
     users: HashMap<UserId, UserRow>,
     names: HashMap<String, UserId>,
+    /// By what a provider knows them.
+    provided: HashMap<String, UserId>,
     logins: HashMap<LoginId, LoginRow>,
     login_secrets: HashMap<SecretHash, LoginId>,
     tokens: HashMap<TokenId, ApiTokenRow>,
@@ -39,6 +41,9 @@ impl Directory {
                     self.names.remove(&old.name);
                 }
                 self.names.insert(row.name.clone(), row.user);
+                if let Some(subject) = &row.external_subject {
+                    self.provided.insert(subject.clone(), row.user);
+                }
                 self.users.insert(row.user, row);
             }
             AccountWrite::RemoveUser(user) => self.remove_user(user),
@@ -76,6 +81,9 @@ impl Directory {
     fn remove_user(&mut self, user: UserId) {
         if let Some(row) = self.users.remove(&user) {
             self.names.remove(&row.name);
+            if let Some(subject) = &row.external_subject {
+                self.provided.remove(subject);
+            }
         }
         self.logins.retain(|_, row| row.user != user);
         let logins = &self.logins;
@@ -94,6 +102,10 @@ impl Directory {
 
     pub(super) fn user_named(&self, name: &str) -> Option<&UserRow> {
         self.users.get(self.names.get(name)?)
+    }
+
+    pub(super) fn user_of_provider(&self, subject: &str) -> Option<&UserRow> {
+        self.users.get(self.provided.get(subject)?)
     }
 
     pub(super) fn users(&self) -> impl Iterator<Item = &UserRow> {

@@ -28,7 +28,7 @@ pub enum JwksError {
 
 /// Why a token does not count.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unverified {
+pub(crate) enum Unverified {
     #[error("it is signed by a key that is not known")]
     UnknownKey,
     #[error(transparent)]
@@ -70,7 +70,7 @@ impl KeySet {
     }
 
     /// What a token holds that one of the keys signed, by the algorithm that the key is for.
-    pub(super) fn verify<C: DeserializeOwned + Clone>(
+    pub(crate) fn verify<C: DeserializeOwned + Clone>(
         &self,
         token: &str,
         header: &Header,
@@ -88,6 +88,11 @@ impl KeySet {
             self.missed.notify_one();
         }
         Err(why)
+    }
+
+    /// Whether there is a key that a token of this header may be signed with.
+    pub(crate) fn has_key_for(&self, header: &Header) -> bool {
+        self.keys().iter().any(|key| key.fits(header))
     }
 
     /// Waits until a token names a key that is not there; at once, where one did since this was awaited last.

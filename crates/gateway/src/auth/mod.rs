@@ -15,10 +15,13 @@ mod principal;
 mod public_keys;
 mod throttle;
 
+pub(crate) use accounts::scope;
 pub use accounts::{
-    AccountError, Accounts, Actor, ClientInfo, NewLogin, NewShare, NewToken, NewUser, UserChange,
+    AccountError, Accounts, Actor, ClientInfo, NewLogin, NewShare, NewToken, NewUser, ProvidedUser,
+    UserChange,
 };
 pub use credential::{ShareKey, new_secret};
+pub(crate) use jwks::Unverified;
 pub use jwks::{JwksError, KeySet};
 pub(crate) use key_server::try_once as try_key_server;
 pub use key_server::{KeyServer, KeyServerError};

@@ -1,21 +1,49 @@
-//! Can those be known whose tokens others sign?
+//! Can those be known whose tokens others sign, and those who log in elsewhere?
 
 use super::Report;
 use crate::auth::{PublicKeys, try_key_server};
 use crate::cli::with_causes;
-use crate::config::{AuthConfig, KeysFrom};
+use crate::config::{CALLBACK_PATH, Config, JwtConfig, KeysFrom, OidcConfig};
+use crate::oidc;
 
 const KEYS: &str = "auth.jwks";
+const PROVIDER: &str = "oidc.issuer";
 
-pub(super) async fn examine(config: &AuthConfig, report: &mut Report) {
-    match &config.jwt.jwks {
+pub(super) async fn examine(config: &Config, report: &mut Report) {
+    keys(&config.auth.jwt, report).await;
+    let Some(provider) = &config.oidc else { return };
+    match oidc::probe(provider).await {
+        Ok(()) => report.good(
+            PROVIDER,
+            format!(
+                "people can log in at {}; {} is what it must send them back to",
+                provider.issuer,
+                back(provider)
+            ),
+        ),
+        Err(error) => report.problem(
+            PROVIDER,
+            format!("nobody can log in there: {}", with_causes(&error)),
+        ),
+    }
+}
+
+fn back(provider: &OidcConfig) -> String {
+    match &provider.redirect_url {
+        Some(url) => url.to_string(),
+        None => format!("the address in the browser and {CALLBACK_PATH}"),
+    }
+}
+
+async fn keys(config: &JwtConfig, report: &mut Report) {
+    match &config.jwks {
         None => {}
         Some(KeysFrom::File(path)) => match PublicKeys::count(path).await {
             Ok(count) => report.good(KEYS, format!("{} holds keys: {count}", path.display())),
             Err(error) => report.problem(KEYS, with_causes(&error)),
         },
         Some(KeysFrom::Server(url)) => {
-            match try_key_server(url, config.jwt.jwks_ca.as_deref()).await {
+            match try_key_server(url, config.jwks_ca.as_deref()).await {
                 Ok(count) => report.good(KEYS, format!("{url} has keys: {count}")),
                 Err(error) => report.problem(
                     KEYS,

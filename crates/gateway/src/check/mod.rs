@@ -146,7 +146,7 @@ async fn examine_parts(config: &Config, report: &mut Report) {
         }
     }
     network::examine(config, report);
-    accounts::examine(&config.auth, report).await;
+    accounts::examine(config, report).await;
     if let Some(webhooks) = &config.webhooks {
         if config.database.target.is_some() {
             storage::examine(&config.data.dir, report); // of the queues

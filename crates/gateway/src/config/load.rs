@@ -13,8 +13,8 @@ use super::values::{self, BrokerTarget, IpNetwork, integer, seconds};
 use super::{
     Config, Credentials, DataConfig, DatabaseConfig, EmbeddedBrokerConfig, Engine, HttpConfig,
     IngestConfig, LogConfig, LogFormat, MediaConfig, MqttConfig, NetworkConfig, SignalingConfig,
-    StreamConfig, TlsFiles, Verify, Written, auth, kurento, metrics, mqtt_access, network, otlp,
-    retention, tls, turn, validate, webhooks,
+    StreamConfig, TlsFiles, Verify, Written, auth, kurento, metrics, mqtt_access, network, oidc,
+    otlp, retention, tls, turn, validate, webhooks,
 };
 use crate::secret::Secret;
 
@@ -67,12 +67,14 @@ impl Config {
             metrics: metrics::load(&mut reader),
             turn: turn::load(&mut reader),
             webhooks: webhooks::load(&mut reader),
+            oidc: oidc::load(&mut reader),
             otlp: otlp::load(&mut reader),
             written: Written::of(reader.entries()),
             notes: Vec::new(),
         };
         config.open_media_to_the_network(&reader);
         auth::decide(&mut config, &mut reader);
+        oidc::check(&config, &mut reader);
         validate::check(&config, &mut reader);
         config.notes = reader.notes;
         if reader.errors.is_empty() {

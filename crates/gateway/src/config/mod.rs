@@ -20,6 +20,7 @@ mod load;
 mod metrics;
 mod mqtt_access;
 mod network;
+mod oidc;
 mod otlp;
 mod raw;
 mod reader;
@@ -52,6 +53,7 @@ pub use live::Changes;
 pub use metrics::MetricsConfig;
 pub use mqtt_access::{ExtraClient, MqttAccess};
 pub use network::primary_ipv4;
+pub use oidc::{CALLBACK_PATH, OidcConfig};
 pub use otlp::OtlpConfig;
 pub use raw::Origin;
 pub use tls::{AcmeChallenge, AcmeConfig, CertificateSource, ExternalAccount, TlsConfig};
@@ -99,6 +101,8 @@ pub struct Config {
     pub turn: Option<TurnConfig>,
     /// Who is told what happens, where anybody is.
     pub webhooks: Option<WebhooksConfig>,
+    /// The provider at which people may log in, where there is one.
+    pub oidc: Option<OidcConfig>,
     /// Where traces and logs are sent, where they are.
     pub otlp: Option<OtlpConfig>,
     /// What was written, to tell at a reload what has changed.

@@ -22,6 +22,8 @@ use crate::auth::{Accounts, Principal};
 pub(super) const LOGIN_COOKIE: &str = "apiary_login";
 /// Name of the cookie of a share link.
 const SHARE_COOKIE: &str = "apiary_share";
+/// Name of the cookie of a login that is under way at the OpenID provider.
+const OIDC_COOKIE: &str = "apiary_oidc";
 /// What browsers demand a secure cookie's name to begin with.
 const HOST_PREFIX: &str = "__Host-";
 
@@ -102,6 +104,23 @@ pub(super) enum Cookie {
     Login,
     /// Of a share link.
     Share,
+    /// Of a login that is under way at the OpenID provider.
+    Oidc,
+}
+
+impl Cookie {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Login => LOGIN_COOKIE,
+            Self::Share => SHARE_COOKIE,
+            Self::Oidc => OIDC_COOKIE,
+        }
+    }
+}
+
+/// What a browser shows.
+pub(super) fn shown(headers: &HeaderMap, which: Cookie, https: bool) -> Option<String> {
+    cookie(headers, which.name(), https)
 }
 
 /// Lets the browser keep a secret for so many seconds; zero makes it forget.
@@ -112,11 +131,7 @@ pub(super) fn set_cookie(
     seconds: u64,
     https: bool,
 ) {
-    let name = match cookie {
-        Cookie::Login => LOGIN_COOKIE,
-        Cookie::Share => SHARE_COOKIE,
-    };
-    let name = full_name(name, https);
+    let name = full_name(cookie.name(), https);
     let secure = if https { "; Secure" } else { "" };
     let text =
         format!("{name}={secret}; Path=/; HttpOnly; SameSite=Lax; Max-Age={seconds}{secure}");

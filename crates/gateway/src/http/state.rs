@@ -23,6 +23,7 @@ use crate::config::values::IpNetwork;
 use crate::config::{HttpConfig, TurnConfig};
 use crate::engine::StartedEngine;
 use crate::mqtt::BrokerState;
+use crate::oidc::OpenId;
 use crate::operation::Operation;
 use crate::supervisor::Supervisor;
 use crate::tls::Https;
@@ -51,6 +52,8 @@ pub struct HttpParts {
     pub operation: Operation,
     /// Where HTTPS is spoken.
     pub https: Option<Https>,
+    /// Where people may log in too.
+    pub oidc: Option<Arc<OpenId>>,
 }
 
 /// The sockets of the HTTP side.
@@ -90,6 +93,7 @@ pub struct Inner {
     pub(super) shutdown: CancellationToken,
     pub(super) started: Instant,
     pub(super) https: Option<Https>,
+    pub(super) oidc: Option<Arc<OpenId>>,
 }
 
 impl HttpState {
@@ -118,6 +122,7 @@ impl HttpState {
             shutdown: CancellationToken::new(),
             started: Instant::now(),
             https: parts.https,
+            oidc: parts.oidc,
         }))
     }
 }

@@ -14,6 +14,7 @@ use apiary::config::{Config, Environment, TurnConfig};
 use apiary::engine::StartedEngine;
 use apiary::http::{Bounds, HttpListeners, HttpParts, HttpServer};
 use apiary::mqtt::{BrokerState, ControlError, ControlEvent};
+use apiary::oidc::OpenId;
 use apiary::operation::{Operation, Reloads};
 use apiary::supervisor::{CameraCommands, Supervisor, SupervisorParts};
 use apiary::tls::Https;
@@ -128,6 +129,8 @@ impl Gateway {
         let http_config = config.http.clone();
         let turn = config.turn.clone();
         let auth = config.auth.clone();
+        let oidc = config.oidc.as_ref();
+        let oidc = oidc.map(|oidc| Arc::new(OpenId::new(oidc).unwrap()));
         let accounts = Accounts::open(database, writes.clone(), &auth).await;
         let accounts = Arc::new(accounts.unwrap());
         let supervisor = Supervisor::start_up(SupervisorParts {
@@ -164,6 +167,7 @@ impl Gateway {
             bounds,
             operation,
             https,
+            oidc,
         };
         let http = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let signaling = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();

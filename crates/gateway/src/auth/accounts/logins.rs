@@ -7,7 +7,7 @@ use apiary_store::{AccountWrite, AuditOutcome, AuditRow, LoginId, LoginRow, User
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::users::canonical_name;
+use super::users::{canonical_name, must_be_local};
 use super::{AccountError, Accounts, Actor, LOGIN, principal};
 use crate::auth::credential::{self, new_secret};
 use crate::auth::principal::{Principal, Who};
@@ -144,7 +144,8 @@ impl Accounts {
     /// Changes one's own password. All logins of the user end; a new one is made for who asks.
     ///
     /// # Errors
-    /// [`AccountError::WrongPassword`] when the current one is not it, [`AccountError::TooFast`], [`AccountError::Bad`].
+    /// [`AccountError::WrongPassword`] when the current one is not it, [`AccountError::TooFast`], [`AccountError::Bad`],
+    /// [`AccountError::Forbidden`] for who has none here.
     pub async fn change_password(
         &self,
         actor: Actor<'_>,
@@ -153,6 +154,7 @@ impl Accounts {
         client: &ClientInfo,
     ) -> Result<NewLogin, AccountError> {
         let user = self.own_user(actor)?;
+        must_be_local(&user)?;
         let attempt = Attempt {
             account: &user.name,
             address: client.ip,
@@ -181,6 +183,7 @@ impl Accounts {
         let hash = self.passwords.hash(password).await?;
         let _editing = self.editing.lock().await;
         let mut row = self.own_user_row(user)?;
+        must_be_local(&row)?;
         row.password_hash = Some(hash);
         row.updated_at = Timestamp::now();
         let subject = row.name.clone();
@@ -211,10 +214,19 @@ impl Accounts {
 }
 
 fn login_entry(name: &str, client: &ClientInfo, outcome: AuditOutcome) -> AuditRow {
+    entry(LOGIN, name, client, outcome)
+}
+
+pub(super) fn entry(
+    action: &str,
+    name: &str,
+    client: &ClientInfo,
+    outcome: AuditOutcome,
+) -> AuditRow {
     AuditRow {
         id: Uuid::new_v4(),
         at: Timestamp::now(),
-        action: LOGIN.to_owned(),
+        action: action.to_owned(),
         outcome,
         actor: None,
         subject: Some(name.chars().take(KEPT_NAME).collect()),

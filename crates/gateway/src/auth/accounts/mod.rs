@@ -5,6 +5,7 @@
 //! - Changes are made one after the other. Each leaves an entry in the audit log, in the same transaction.
 
 mod logins;
+mod provided;
 mod setup;
 mod tokens;
 mod users;
@@ -31,6 +32,7 @@ use super::throttle::{FORGET_AFTER, Throttle};
 use crate::config::AuthConfig;
 
 pub use logins::{ClientInfo, NewLogin};
+pub use provided::ProvidedUser;
 pub use tokens::{NewShare, NewToken};
 pub use users::{NewUser, UserChange};
 
@@ -210,7 +212,7 @@ impl Accounts {
                     who: who.clone(),
                     name: format!("{}, token {}", user.name, row.name).into(),
                     role: row.role.min(user.role),
-                    cameras: Arc::new(row.cameras.intersect(&user.cameras)),
+                    cameras: Arc::new(row.cameras.intersect(&scope(user))),
                 })
             }
             Who::Share(share) => {
@@ -218,7 +220,7 @@ impl Accounts {
                 // Whoever may not see a camera any more shares it no longer.
                 let user = directory.user(row.user)?;
                 let camera = [row.camera].into();
-                let camera = CameraScope::Only(camera).intersect(&user.cameras);
+                let camera = CameraScope::Only(camera).intersect(&scope(user));
                 Some(Principal {
                     who: who.clone(),
                     name: format!("share link of {}", user.name).into(),
@@ -346,7 +348,16 @@ fn principal(who: &Who, user: &UserRow) -> Principal {
         who: who.clone(),
         name: user.name.as_str().into(),
         role: user.role,
-        cameras: Arc::new(user.cameras.clone()),
+        cameras: Arc::new(scope(user)),
+    }
+}
+
+/// The cameras that a user may see. What was set for one whom a provider made administrator counts again afterwards.
+pub(crate) fn scope(user: &UserRow) -> CameraScope {
+    if user.role == Role::Admin {
+        CameraScope::All
+    } else {
+        user.cameras.clone()
     }
 }
 

@@ -17,7 +17,7 @@ impl Accounts {
     /// Opens the set-up where accounts are on and there is no user, and gives the secret of its link. It counts until there
     /// is a user, or the program ends.
     pub fn open_setup(&self) -> Option<Secret> {
-        if !self.enabled || self.has_users() {
+        if !self.enabled || self.has_local_users() {
             return None;
         }
         let secret = Secret::new(new_secret(""));
@@ -60,7 +60,7 @@ impl Accounts {
         };
         let editing = self.editing.lock().await;
         // Two with the same link: one is first.
-        if self.has_users() || !self.is_setup(secret) {
+        if self.has_local_users() || !self.is_setup(secret) {
             return Err(refused());
         }
         let user = self.insert_user(actor, &new, hash).await?;

@@ -33,7 +33,7 @@ impl Home {
     }
 }
 
-fn at(address: &str) -> ClientInfo {
+pub(super) fn at(address: &str) -> ClientInfo {
     ClientInfo {
         ip: Some(address.parse().unwrap()),
         user_agent: None,
@@ -44,22 +44,27 @@ fn camera(number: u8) -> CameraId {
     CameraId::from_bytes([number; 16])
 }
 
-fn only(numbers: &[u8]) -> CameraScope {
+pub(super) fn only(numbers: &[u8]) -> CameraScope {
     CameraScope::Only(numbers.iter().map(|n| camera(*n)).collect())
 }
 
-fn root() -> Principal {
+pub(super) fn root() -> Principal {
     Principal::anybody()
 }
 
-fn actor(principal: &Principal) -> Actor<'_> {
+pub(super) fn actor(principal: &Principal) -> Actor<'_> {
     Actor {
         principal,
         ip: None,
     }
 }
 
-async fn add(accounts: &Accounts, name: &str, role: Role, cameras: CameraScope) -> UserRow {
+pub(super) async fn add(
+    accounts: &Accounts,
+    name: &str,
+    role: Role,
+    cameras: CameraScope,
+) -> UserRow {
     let new = NewUser {
         name: name.to_owned(),
         password: Secret::new(PASSWORD),

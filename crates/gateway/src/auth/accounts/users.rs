@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use super::{AccountError, Accounts, Actor};
 
 /// Longest name.
-const MAX_NAME: usize = 64;
+pub(super) const MAX_NAME: usize = 64;
 /// Most users.
 const MAX_USERS: usize = 10_000;
 
@@ -70,10 +70,7 @@ impl Accounts {
                 "there is a user {name} already"
             )));
         }
-        if self.directory().users().count() >= MAX_USERS {
-            let problem = format!("there are {MAX_USERS} users, the most that are kept");
-            return Err(AccountError::Conflict(problem));
-        }
+        self.must_have_room_for_a_user()?;
         let now = Timestamp::now();
         let row = UserRow {
             user: UserId::random(),
@@ -103,9 +100,14 @@ impl Accounts {
         {
             let _editing = self.editing.lock().await;
             let mut row = self.own_user_row(user)?;
+            if change.role.is_some() || change.password.is_some() {
+                must_be_local(&row)?;
+            }
             row.role = change.role.unwrap_or(row.role);
             row.cameras = change.cameras.unwrap_or(row.cameras);
-            check_scope(row.role, &row.cameras)?;
+            if is_local(&row) {
+                check_scope(row.role, &row.cameras)?;
+            }
             if row.role != Role::Admin {
                 self.must_leave_an_admin(user)?;
             }
@@ -132,9 +134,17 @@ impl Accounts {
         self.revoke(actor, "user.remove", row.name, writes).await
     }
 
-    /// Whether there is anybody who could log in.
-    pub fn has_users(&self) -> bool {
-        self.directory().users().next().is_some()
+    /// Whether there is anybody who could log in here, whatever becomes of a provider.
+    pub fn has_local_users(&self) -> bool {
+        self.directory().users().any(is_local)
+    }
+
+    pub(super) fn must_have_room_for_a_user(&self) -> Result<(), AccountError> {
+        if self.directory().users().count() < MAX_USERS {
+            return Ok(());
+        }
+        let problem = format!("there are {MAX_USERS} users, the most that are kept");
+        Err(AccountError::Conflict(problem))
     }
 
     /// The user who asks.
@@ -173,16 +183,16 @@ impl Accounts {
 
     fn must_leave_an_admin(&self, without: UserId) -> Result<(), AccountError> {
         let directory = self.directory();
+        // Those of a provider cannot log in while it is away.
+        let is_local_admin = |user: &UserRow| user.role == Role::Admin && is_local(user);
         let other = directory
             .users()
-            .any(|user| user.role == Role::Admin && user.user != without);
-        let is_admin = directory
-            .user(without)
-            .is_some_and(|user| user.role == Role::Admin);
+            .any(|user| is_local_admin(user) && user.user != without);
+        let is_admin = directory.user(without).is_some_and(is_local_admin);
         if other || !is_admin {
             return Ok(());
         }
-        let problem = "this is the last administrator; make another one first";
+        let problem = "this is the last administrator with a password; make another one first";
         Err(AccountError::Conflict(problem.to_owned()))
     }
 }
@@ -193,14 +203,32 @@ impl Accounts {
 /// When it holds anything but letters, digits, `.`, `-`, `_` and `@`.
 pub(super) fn canonical_name(name: &str) -> Result<String, AccountError> {
     let name = name.trim().to_lowercase();
-    let fits =
-        |letter: char| letter.is_alphanumeric() || matches!(letter, '.' | '-' | '_' | '@' | '+');
-    if name.is_empty() || name.chars().count() > MAX_NAME || !name.chars().all(fits) {
+    if name.is_empty() || name.chars().count() > MAX_NAME || !name.chars().all(fits_name) {
         return Err(AccountError::Bad(format!(
             "a name is 1 to {MAX_NAME} letters, digits and .-_@+"
         )));
     }
     Ok(name)
+}
+
+pub(super) fn fits_name(letter: char) -> bool {
+    letter.is_alphanumeric() || matches!(letter, '.' | '-' | '_' | '@' | '+')
+}
+
+/// Whether the user has a password here, and comes by way of no provider.
+fn is_local(user: &UserRow) -> bool {
+    user.external_subject.is_none()
+}
+
+pub(super) fn must_be_local(user: &UserRow) -> Result<(), AccountError> {
+    if is_local(user) {
+        return Ok(());
+    }
+    let problem = format!(
+        "{} logs in at the identity provider, which keeps the password and says the role",
+        user.name
+    );
+    Err(AccountError::Forbidden(problem))
 }
 
 fn check_scope(role: Role, cameras: &CameraScope) -> Result<(), AccountError> {

@@ -1,5 +1,7 @@
 //! The ways in, and out.
 
+use std::net::IpAddr;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -8,8 +10,8 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::model::{Me, Myself};
-use super::{Visitor, actor, must_be_logged_in};
+use super::model::{LoginProvider, Me, Myself};
+use super::{Visitor, actor, must_be_logged_in, oidc};
 use crate::auth::{Accounts, NewLogin, Principal, Who};
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::extract::RequiredJson;
@@ -57,13 +59,19 @@ pub(super) struct ShareToken {
 #[utoipa::path(get, path = "/api/auth/me", tag = "accounts", operation_id = "me",
     responses((status = 200, body = Me)))]
 pub(super) async fn me(State(http): State<HttpState>, MaybeKnown(caller): MaybeKnown) -> Json<Me> {
-    Json(who_is(&http.accounts, caller.as_ref()))
+    Json(who_is(&http, caller.as_ref()))
 }
 
-fn who_is(accounts: &Accounts, caller: Option<&Principal>) -> Me {
+fn who_is(http: &HttpState, caller: Option<&Principal>) -> Me {
+    let accounts = &http.accounts;
+    let provider = http.oidc.as_ref().filter(|_| accounts.enabled());
     Me {
         accounts: accounts.enabled(),
-        needs_setup: accounts.enabled() && !accounts.has_users(),
+        needs_setup: accounts.enabled() && !accounts.has_local_users(),
+        provider: provider.map(|oidc| LoginProvider {
+            name: oidc.name().to_owned(),
+            path: oidc::LOGIN_PATH,
+        }),
         user: caller.map(Myself::from),
     }
 }
@@ -92,18 +100,8 @@ pub(super) async fn log_in(
         .accounts
         .log_in(&given.name, &given.password, &visitor.info)
         .await?;
-    if let Some(before) = before
-        && let Who::Login(_, old) = before.who
-    {
-        let ended = http
-            .accounts
-            .end_login(actor(&before, visitor.info.ip), old)
-            .await;
-        if let Err(error) = ended {
-            tracing::debug!(%error, "the login before this one was over already");
-        }
-    }
-    Ok(logged_in(&http.accounts, &login, visitor.https))
+    end_before(&http.accounts, before, visitor.info.ip).await;
+    Ok(logged_in(&http, &login, visitor.https))
 }
 
 /// Makes the first administrator and logs in. Works once, with the link that the console of the program shows.
@@ -129,7 +127,7 @@ pub(super) async fn set_up(
         .accounts
         .set_up(&given.secret, &given.name, password, &visitor.info)
         .await?;
-    Ok(logged_in(&http.accounts, &login, visitor.https))
+    Ok(logged_in(&http, &login, visitor.https))
 }
 
 /// Opens a share link: the answer sets a cookie with which its camera can be watched.
@@ -155,7 +153,7 @@ pub(super) async fn open_share(
         .filter(Principal::is_guest)
         .ok_or_else(|| ApiError::not_found("this link is wrong, or it has ended"))?;
     let ends_at = http.accounts.end_of(&guest.who);
-    let mut response = Json(who_is(&http.accounts, Some(&guest))).into_response();
+    let mut response = Json(who_is(&http, Some(&guest))).into_response();
     let seconds = seconds_until(ends_at);
     set_cookie(
         &mut response,
@@ -214,10 +212,20 @@ pub(super) async fn change_password(
         .accounts
         .change_password(actor, &given.current, &given.new, &visitor.info)
         .await?;
-    Ok(logged_in(&http.accounts, &login, visitor.https))
+    Ok(logged_in(&http, &login, visitor.https))
 }
 
-fn must_be_on(accounts: &Accounts) -> Result<(), ApiError> {
+/// A browser has one login: that before a new one ends.
+pub(super) async fn end_before(accounts: &Accounts, before: Option<Principal>, ip: Option<IpAddr>) {
+    if let Some(before) = before
+        && let Who::Login(_, old) = before.who
+        && let Err(error) = accounts.end_login(actor(&before, ip), old).await
+    {
+        tracing::debug!(%error, "the login before this one was over already");
+    }
+}
+
+pub(super) fn must_be_on(accounts: &Accounts) -> Result<(), ApiError> {
     if accounts.enabled() {
         return Ok(());
     }
@@ -226,14 +234,14 @@ fn must_be_on(accounts: &Accounts) -> Result<(), ApiError> {
     ))
 }
 
-fn logged_in(accounts: &Accounts, login: &NewLogin, https: bool) -> Response {
-    let mut response = Json(who_is(accounts, Some(&login.principal))).into_response();
+fn logged_in(http: &HttpState, login: &NewLogin, https: bool) -> Response {
+    let mut response = Json(who_is(http, Some(&login.principal))).into_response();
     let seconds = seconds_until(Some(login.expires_at));
     set_cookie(&mut response, Cookie::Login, &login.secret, seconds, https);
     response
 }
 
-fn seconds_until(end: Option<Timestamp>) -> u64 {
+pub(super) fn seconds_until(end: Option<Timestamp>) -> u64 {
     let left = end.map(|end| end.duration_since(Timestamp::now()).as_secs());
     u64::try_from(left.unwrap_or(0)).unwrap_or(0)
 }

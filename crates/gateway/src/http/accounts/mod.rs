@@ -5,6 +5,7 @@
 mod audit;
 mod login;
 mod model;
+mod oidc;
 mod sessions;
 mod shares;
 mod tokens;
@@ -28,6 +29,8 @@ pub(super) fn routes() -> Routes {
     Routes::new()
         .add(Public, routes!(login::me))
         .add(Public, routes!(login::log_in))
+        .add(Public, routes!(oidc::begin))
+        .add(Public, routes!(oidc::end))
         .add(Known, routes!(login::log_out))
         .add(Public, routes!(login::set_up))
         .add(Public, routes!(login::open_share))

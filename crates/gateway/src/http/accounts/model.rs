@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::auth::Principal;
+use crate::auth::{Principal, scope as scope_of};
 use crate::http::error::ApiError;
 use crate::http::rest::model::time;
 
@@ -17,8 +17,19 @@ pub(super) struct Me {
     pub(super) accounts: bool,
     /// There is no user yet: the console of the program shows the link that makes the first one.
     pub(super) needs_setup: bool,
+    /// The OpenID provider at which one can log in too; `null` where there is none.
+    pub(super) provider: Option<LoginProvider>,
     /// Who asks; `null` for strangers.
     pub(super) user: Option<Myself>,
+}
+
+/// Where one can log in elsewhere.
+#[derive(Serialize, ToSchema)]
+pub(super) struct LoginProvider {
+    /// What people call it.
+    pub(super) name: String,
+    /// Where a browser is to go; `next` in its query is the page to come back to.
+    pub(super) path: &'static str,
 }
 
 /// Who asks.
@@ -53,6 +64,8 @@ pub(super) struct UserEntry {
     role: &'static str,
     /// The cameras that the user may see; `null` for all.
     cameras: Option<Vec<String>>,
+    /// The user logs in at the OpenID provider, which says the role and keeps the password.
+    provided: bool,
     #[schema(format = DateTime)]
     created_at: String,
 }
@@ -63,7 +76,8 @@ impl From<&UserRow> for UserEntry {
             id: row.user.to_string(),
             name: row.name.clone(),
             role: row.role.as_str(),
-            cameras: ids(&row.cameras),
+            cameras: ids(&scope_of(row)),
+            provided: row.external_subject.is_some(),
             created_at: time(row.created_at),
         }
     }
