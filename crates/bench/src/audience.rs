@@ -175,6 +175,13 @@ impl Ticket {
         Ok(times)
     }
 
+    /// The same, and it leaves as a page does that is closed: it says goodbye, and does not end its session.
+    pub(crate) async fn visit_and_close(self) -> Result<(), BenchError> {
+        let swarm = self.swarm.clone();
+        let (member, _) = self.join().await?;
+        swarm.remove(member.key).await
+    }
+
     /// Joins, and waits until the viewer sees something.
     pub(crate) async fn join(self) -> Result<(Member, JoinTimes), BenchError> {
         let seat = Seat::take()?;

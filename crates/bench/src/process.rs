@@ -54,6 +54,16 @@ impl ProcessSample {
     }
 }
 
+/// How many descriptors a process has open.
+pub(crate) fn descriptors(pid: u32) -> Result<u64, BenchError> {
+    let failed = |error: std::io::Error| BenchError::Process {
+        pid,
+        reason: error.to_string(),
+    };
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).map_err(failed)?;
+    Ok(open.count() as u64)
+}
+
 /// User and kernel time of each thread of a process since it started, by the thread's name.
 pub(crate) fn threads(pid: u32) -> Result<Vec<(String, Duration)>, BenchError> {
     let failed = |error: std::io::Error| BenchError::Process {

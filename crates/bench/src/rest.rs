@@ -1,11 +1,15 @@
 //! What is asked of the server's REST API.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use apiary_wire::CameraId;
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::error::BenchError;
+
+/// The time that the server gives a camera to send.
+const ACTIVE_WITHIN: Duration = Duration::from_secs(30);
 
 /// What the server has counted of a stream.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
@@ -67,6 +71,50 @@ impl Rest {
             sum.dropped += counts.dropped;
         }
         Ok(sum)
+    }
+
+    /// Waits until a camera sends.
+    pub(crate) async fn until_active(&self, camera: CameraId) -> Result<(), BenchError> {
+        const PAUSE: Duration = Duration::from_millis(5);
+        let url = format!("{}/streams/{camera}", self.base);
+        let deadline = Instant::now() + ACTIVE_WITHIN;
+        while Instant::now() < deadline {
+            let body = self.answer(url.clone(), self.http.get(&url)).await?;
+            let body: Value = serde_json::from_str(&body)
+                .map_err(|error| BenchError::Answer(format!("{url}: {error}")))?;
+            if body["stream"]["state"] == "active" {
+                return Ok(());
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        Err(BenchError::Timeout {
+            what: "a camera's stream",
+            within: ACTIVE_WITHIN,
+        })
+    }
+
+    /// Stops a camera.
+    pub(crate) async fn stop(&self, camera: CameraId) -> Result<(), BenchError> {
+        let url = format!("{}/streams/{camera}/stop", self.base);
+        let request = self.http.post(&url);
+        self.answer(url, request).await.map(drop)
+    }
+
+    /// A figure of the server without labels, or the sum of one with them.
+    pub(crate) async fn figure(&self, name: &str) -> Result<u64, BenchError> {
+        let url = format!("{}/metrics", self.base);
+        let text = self.answer(url.clone(), self.http.get(&url)).await?;
+        let values = text.lines().filter_map(|line| {
+            let rest = line.strip_prefix(name)?;
+            let labels_or_value = rest.starts_with(['{', ' ']);
+            let value = rest.rsplit_once(' ')?.1;
+            labels_or_value.then(|| value.parse::<f64>().ok())?
+        });
+        let values: Vec<f64> = values.collect();
+        match values.is_empty() {
+            true => Err(BenchError::Answer(format!("{url} has no {name}"))),
+            false => Ok(values.iter().sum::<f64>() as u64),
+        }
     }
 
     async fn answer(

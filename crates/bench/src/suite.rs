@@ -35,7 +35,7 @@ impl Suite {
         // From here on, so that what is started below stays on it; the server is put elsewhere.
         affinity::pin(cpus.bench)?;
         let wanted = |scenario: &Scenario| match options.only.as_slice() {
-            [] => binary.is_some() || scenario.takes_any_server(),
+            [] => !scenario.takes_long() && (binary.is_some() || scenario.takes_any_server()),
             only => only.contains(scenario),
         };
         let scenarios = Scenario::value_variants()

@@ -4,6 +4,7 @@
 mod attacks;
 mod capacity;
 mod crowd;
+mod endurance;
 mod fairness;
 mod floor;
 mod ingest;
@@ -51,6 +52,8 @@ pub(crate) enum Scenario {
     Attacks,
     /// Paths that lose packets, to viewers and from the camera.
     Loss,
+    /// 100,000 joins and 10,000 streams, which takes long: only where it is asked for.
+    Endurance,
 }
 
 /// What all scenarios are given.
@@ -79,6 +82,7 @@ impl Scenario {
             Self::Fairness => "fairness",
             Self::Attacks => "attacks",
             Self::Loss => "loss",
+            Self::Endurance => "endurance",
         }
     }
 
@@ -87,8 +91,13 @@ impl Scenario {
         match self {
             Self::Floor | Self::Steady | Self::Joins => true,
             Self::Streams | Self::Ingest | Self::Capacity | Self::Storm | Self::Workers => false,
-            Self::Fairness | Self::Attacks | Self::Loss => false,
+            Self::Fairness | Self::Attacks | Self::Loss | Self::Endurance => false,
         }
+    }
+
+    /// Whether it is measured only where it is named.
+    pub(crate) fn takes_long(self) -> bool {
+        self == Self::Endurance
     }
 
     /// Measures it.
@@ -110,6 +119,7 @@ impl Scenario {
             Self::Fairness => fairness::run(setup).await,
             Self::Attacks => attacks::run(setup).await,
             Self::Loss => loss::run(setup).await,
+            Self::Endurance => endurance::run(setup).await,
         }
     }
 }

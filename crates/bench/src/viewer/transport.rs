@@ -87,6 +87,8 @@ pub(super) struct Transport {
     local: SocketAddr,
     ice: IceAgent,
     dtls: Dtls,
+    /// Whether DTLS has.
+    has_begun: bool,
     /// Where ICE says to send.
     remote: Option<SocketAddr>,
     /// The hash of the certificate that the answer announced.
@@ -124,6 +126,7 @@ impl Transport {
             local: seat.local,
             ice,
             dtls,
+            has_begun: false,
             remote: None,
             fingerprint: answer.fingerprint.bytes.clone(),
             events: VecDeque::new(),
@@ -161,7 +164,11 @@ impl Transport {
         self.drive();
     }
 
+    /// What comes before DTLS has begun is meant for somebody who had this port before, and dimpl would not survive it.
     pub(super) fn handle_dtls(&mut self, datagram: &[u8]) {
+        if !self.has_begun {
+            return;
+        }
         if let Err(error) = self.dtls.handle_packet(datagram) {
             self.fail(format!("DTLS: {error}"));
         }
@@ -172,10 +179,11 @@ impl Transport {
         self.ice.handle_timeout(now);
         self.find_remote();
         // DTLS begins with its first timeout: not before there is somebody to talk to.
-        if self.remote.is_some()
-            && let Err(error) = self.dtls.handle_timeout(now)
-        {
-            self.fail(format!("DTLS: {error}"));
+        if self.remote.is_some() {
+            self.has_begun = true;
+            if let Err(error) = self.dtls.handle_timeout(now) {
+                self.fail(format!("DTLS: {error}"));
+            }
         }
         self.drive();
     }

@@ -83,6 +83,13 @@ impl Metrics {
             "Pages that are told how everything stands, at /api/events/stream.",
         )
         .is(sources.live_sockets.load(Ordering::Relaxed));
+        text.gauge(
+            "apiary_tasks",
+            "Tasks of the control side; about as many again after whatever came and went.",
+        )
+        .is(tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks() as f64);
         text.histogram(
             "apiary_control_lag_seconds",
             "How late the control side (API, signaling, keepalives) was, by a timer of its own.",
