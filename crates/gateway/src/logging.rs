@@ -16,6 +16,7 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{Layer, Registry};
 
 use crate::config::{LogConfig, LogFormat};
+use crate::recent_log::Memory;
 use crate::telemetry::{TRACE, Telemetry};
 
 /// Crates whose own chatter helps only those who look into them: nothing below a warning, but for `trace`.
@@ -92,7 +93,17 @@ fn set_up(
             .with_writer(Stderr)
             .boxed(),
     };
-    let mut layers = vec![level.filtered(config.level, &[], format)];
+    let kept = tracing_subscriber::fmt::layer()
+        .with_ansi(false)
+        .with_target(false)
+        .with_level(false)
+        .without_time()
+        .with_writer(Memory)
+        .boxed();
+    let mut layers = vec![
+        level.filtered(config.level, &[], format),
+        level.filtered(config.level, &[], kept),
+    ];
     if let Some(telemetry) = telemetry {
         let logs = telemetry.log_layer().boxed();
         layers.push(level.filtered(config.level, &EXPORTER, logs));

@@ -123,6 +123,16 @@ pub async fn examine(file: Option<&Path>, environment: &Environment) -> Report {
     report
 }
 
+/// Examines what the running program's settings point to; what it has itself is not complained about.
+pub async fn examine_running(config: &Config) -> Report {
+    let mut report = Report::default();
+    for note in &config.notes {
+        report.note(&note.subject, &note.text);
+    }
+    examine_around(config, true, &mut report).await;
+    report
+}
+
 async fn examine_parts(config: &Config, report: &mut Report) {
     let running = ports::is_running(config).await;
     if running {
@@ -131,6 +141,11 @@ async fn examine_parts(config: &Config, report: &mut Report) {
             "it is running here: ports that it may have taken itself are not complained about",
         );
     }
+    examine_around(config, running, report).await;
+}
+
+/// `running`: the program runs, so that ports may be its own.
+async fn examine_around(config: &Config, running: bool, report: &mut Report) {
     ports::tcp(config, running, report);
     match config.media.engine {
         Engine::Sfu => ports::udp(config, running, report),

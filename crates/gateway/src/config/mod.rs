@@ -31,7 +31,7 @@ mod validate;
 pub mod values;
 mod web_address;
 mod webhooks;
-mod written;
+pub mod written;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;

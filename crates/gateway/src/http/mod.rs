@@ -7,6 +7,7 @@
 //! together with its description, so that `/openapi.json` cannot forget one.
 
 mod accounts;
+mod admin;
 mod allowance;
 mod assets;
 mod client;

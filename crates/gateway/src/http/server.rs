@@ -19,7 +19,7 @@ use super::redirect::{self, Target};
 use super::serving::{Secured, Serving};
 use super::state::{HttpListeners, HttpParts, HttpState, MAX_SOCKETS};
 use super::{
-    accounts, assets, ice_servers, live, openapi, operation, rest, signaling, trace, views,
+    accounts, admin, assets, ice_servers, live, openapi, operation, rest, signaling, trace, views,
     webhooks, whep,
 };
 use crate::tls::Https;
@@ -101,6 +101,7 @@ pub(super) fn documented_routes() -> OpenApiRouter<HttpState> {
         .add(Admin, routes!(rest::drain))
         .add(Admin, routes!(rest::undrain))
         .merge(operation::routes())
+        .merge(admin::routes())
         .add(Admin, routes!(webhooks::test))
         .merge(accounts::routes())
         .add(Known, routes!(ice_servers::ice_servers))

@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::admin::Doctor;
 use super::assets::Assets;
 use super::host::HostPolicy;
 use super::live::Live;
@@ -87,6 +88,7 @@ pub struct Inner {
     pub(super) views: Views,
     pub(super) live: Live,
     pub(super) assets: Assets,
+    pub(super) doctor: Doctor,
     pub(super) operation: Operation,
     /// One permit a socket: a bound while running, and all back when the last is closed.
     pub(super) sockets: Arc<Semaphore>,
@@ -117,6 +119,7 @@ impl HttpState {
             views: Views::default(),
             live: Live::new(Arc::clone(&parts.operation.live_sockets)),
             assets: Assets::new(),
+            doctor: Doctor::default(),
             operation: parts.operation,
             sockets: Arc::new(Semaphore::new(MAX_SOCKETS)),
             shutdown: CancellationToken::new(),

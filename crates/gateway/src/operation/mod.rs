@@ -39,6 +39,8 @@ pub struct Operation {
     pub webhooks: Webhooks,
     /// Has its settings read again.
     pub reloader: Reloader,
+    /// The queue of the database.
+    pub writer: StoreWriter,
     /// How many pages are told how everything stands.
     pub live_sockets: Arc<AtomicUsize>,
     pulse: Arc<Pulse>,
@@ -63,7 +65,7 @@ impl Operation {
             supervisor,
             engine,
             commands,
-            writer,
+            writer: writer.clone(),
             readiness: readiness.clone(),
             pulse: Arc::clone(&pulse),
             webhooks: webhooks.clone(),
@@ -76,6 +78,7 @@ impl Operation {
             metrics,
             webhooks,
             reloader,
+            writer,
             live_sockets,
             pulse,
         }

@@ -112,6 +112,11 @@ impl Supervisor {
         self.shared.set_config(config);
     }
 
+    /// The settings as they count now.
+    pub fn config(&self) -> Arc<Config> {
+        self.shared.config()
+    }
+
     /// Starts a camera's stream; done as soon as its leg is open and the camera is being told.
     ///
     /// # Errors
