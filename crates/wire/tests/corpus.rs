@@ -24,6 +24,8 @@ mod json;
 mod kurento_message;
 #[path = "../../../fuzz/oracles/kurento_sdp.rs"]
 mod kurento_sdp;
+#[path = "../../../fuzz/oracles/mp4_still.rs"]
+mod mp4_still;
 #[path = "../../../fuzz/oracles/rtcp.rs"]
 mod rtcp;
 #[path = "../../../fuzz/oracles/rtp.rs"]
@@ -33,7 +35,7 @@ mod sdp;
 
 type Oracle = fn(&[u8]);
 
-const TARGETS: [(&str, Oracle); 11] = [
+const TARGETS: [(&str, Oracle); 12] = [
     ("camera_command", camera_command::check),
     ("camera_message", camera_message::check),
     ("camera_sdp", camera_sdp::check),
@@ -42,6 +44,7 @@ const TARGETS: [(&str, Oracle); 11] = [
     ("h264_inspect", h264_inspect::check),
     ("kurento_message", kurento_message::check),
     ("kurento_sdp", kurento_sdp::check),
+    ("mp4_still", mp4_still::check),
     ("rtcp", rtcp::check),
     ("rtp", rtp::check),
     ("sdp", sdp::check),
