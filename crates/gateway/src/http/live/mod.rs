@@ -41,6 +41,8 @@ pub(super) use broadcaster::keep;
 
 /// Longest frame that is read: pages have nothing to say here.
 const MAX_FRAME: usize = 4096;
+/// What is gathered before it is written. The default of 128 KiB, and as much for reading, would be held by each of hundreds of sockets.
+const WRITE_BUFFER: usize = 4096;
 
 /// What all sockets share.
 #[derive(Debug)]
@@ -132,6 +134,8 @@ pub(super) async fn stream(
     upgrade
         .max_message_size(MAX_FRAME)
         .max_frame_size(MAX_FRAME)
+        .read_buffer_size(MAX_FRAME)
+        .write_buffer_size(WRITE_BUFFER)
         .on_upgrade(move |socket| async move {
             Session::new(http, asker).run(socket, query.after).await;
             drop(permit);
