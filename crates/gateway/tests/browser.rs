@@ -58,7 +58,7 @@ async fn the_dashboard_starts_cameras_shows_them_and_stops_them() {
         )
         .await;
         let ready = format!(
-            "document.querySelector('{} .pill-text').textContent === 'Ready'",
+            "document.querySelector('{} .pill-text').textContent === 'Asleep'",
             tile(&first)
         );
         page.until("the camera is ready", &ready).await;
@@ -128,6 +128,11 @@ async fn the_viewer_page_has_picture_sound_numbers_and_stops_the_camera(moved: M
         .await;
         page.frames_advance(VIDEO, 30).await;
         page.pixels_change(VIDEO).await;
+        page.until(
+            "nothing covers the picture",
+            "getComputedStyle(document.getElementById('veil')).visibility === 'hidden'",
+        )
+        .await;
         assert_eq!(
             page.run("return document.querySelector('#video').muted")
                 .await,
@@ -314,6 +319,10 @@ const COUNT_SOCKETS: &str = "
       }
     };";
 
+/// How often the page's log speaks of media servers.
+const NOTICED: &str =
+    "return document.getElementById('log').textContent.split('media server').length;";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_come_back_when_their_media_server_does_and_when_it_does_not() {
     let _turn = take_turn();
@@ -334,10 +343,13 @@ async fn pages_come_back_when_their_media_server_does_and_when_it_does_not() {
         let comes_back = "document.getElementById('log').textContent.includes('media server')";
         page.until("it noticed", comes_back).await;
         page.frames_advance(VIDEO, 10).await;
-        page.run("document.getElementById('log').textContent = '';")
-            .await;
+        let before = page.run(NOTICED).await;
         serving().unwrap().kill();
-        page.until("it noticed", comes_back).await;
+        page.until(
+            "it noticed again",
+            &format!("(() => {{ {NOTICED} }})() > {before}"),
+        )
+        .await;
         page.frames_advance(VIDEO, 10).await;
         assert_eq!(page.run("return window.neverReloaded").await, true);
         assert_eq!(

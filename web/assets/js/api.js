@@ -7,11 +7,19 @@
  *   error_message: string | null, bitrate_kbps: number | null, frames_per_second: number | null
  * }} Stream
  * @typedef {{
- *   camera_id: string, name: string | null, online: boolean | null, last_seen: string | null, firmware: string | null,
+ *   camera_id: string, name: string | null, room: string | null, position: number | null, online: boolean | null,
+ *   last_seen: string | null, firmware: string | null, mode: string | null, battery_percent?: number | null,
+ *   signal?: number | null, temperature?: number | null, activity?: {type: string, since: string} | null, poster: boolean,
  *   stream: Stream | null
  * }} Camera
+ * @typedef {{
+ *   id: string, camera_id: string, kind: string, at: string, activity_type: string | null, confidence: number | null,
+ *   detail: string | null, payload: object | null
+ * }} CameraEvent
  * @typedef {{cameras: Camera[], count: number, broker_connected: boolean, engine_error?: string}} CameraList
  */
+
+import { t } from './i18n/i18n.js';
 
 const TIMEOUT_MS = 8000;
 
@@ -75,10 +83,20 @@ export async function call(method, path, body, timeoutMs = TIMEOUT_MS) {
       ...(body && { headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) }),
     });
   } catch {
-    throw new ApiError(0, 'The server cannot be reached.');
+    throw new ApiError(0, t('server.unreachable'));
   }
   if (response.status === 204) return null;
   const answer = await response.json().catch(() => ({}));
-  if (!response.ok) throw new ApiError(response.status, answer.error ?? `The server answered ${response.status}.`);
+  if (!response.ok) throw new ApiError(response.status, answer.error ?? t('server.answered', { status: response.status }));
   return answer;
+}
+
+/**
+ * Where the last picture of a camera is, as a video of one picture.
+ *
+ * @param {Camera} camera
+ */
+export function posterOf(camera) {
+  // Another stream, another picture; and the fragment makes Safari on iPhones show it without playing.
+  return `/cameras/${camera.camera_id}/poster.mp4?of=${camera.stream?.stream_id ?? ''}#t=0.001`;
 }

@@ -3,69 +3,56 @@
  * Who looks at the page, and what they may do. Nothing here keeps anybody out: the server does that.
  *
  * @typedef {{name: string, role: 'viewer' | 'operator' | 'admin', guest: boolean, cameras: string[] | null}} User
- * @typedef {{accounts: boolean, needs_setup: boolean, provider: {name: string, path: string} | null, user: User | null}} Me
+ * @typedef {{accounts: boolean, needs_setup: boolean, provider: {name: string, path: string} | null, user: User | null}} Answer `provider`:
+ *   where people can log in who have their account elsewhere
  */
 import { call } from './api.js';
-import { sentence } from './words.js';
 
-/** @returns {Promise<Me>} */
-export function whoAmI() {
-  return call('GET', '/api/auth/me');
+/** As the server last said. */
+export const me = {
+  /** @type {User | null} */ user: null,
+  /** Whether accounts are on; without them everybody may do everything. */
+  accounts: true,
+
+  get mayOperate() {
+    return this.user?.role === 'operator' || this.user?.role === 'admin';
+  },
+
+  get isAdmin() {
+    return this.user?.role === 'admin';
+  },
+
+  /** Somebody with an account of their own. */
+  get hasAccount() {
+    return this.accounts && this.user !== null && !this.user.guest;
+  },
+};
+
+/** @returns {Promise<Answer>} */
+export async function whoAmI() {
+  /** @type {Answer} */ const answer = await call('GET', '/api/auth/me');
+  me.user = answer.user;
+  me.accounts = answer.accounts;
+  return answer;
 }
 
 /**
- * Who looks at the page, for pages that are for known people: others are led to where they can log in. While the server
- * cannot be reached nobody is led anywhere.
+ * Who looks at the page, for views that are for known people: others are led to where they can log in. While the server
+ * cannot be reached nobody is led anywhere, nor is a guest whose share link is over: they have no account.
  *
- * @returns {Promise<Me | null>} `null` where the page is being left, or the server does not answer
+ * @returns {Promise<'known' | 'stranger' | 'unreachable'>}
  */
 export async function enter() {
-  const me = await whoAmI().catch(() => null);
-  if (!me) return null;
-  if (!me.user) {
-    location.replace(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
-    return null;
-  }
-  // The style sheet hides what they may not do anyway.
-  document.body.dataset.role = me.user.role;
-  return me;
+  const wasGuest = me.user?.guest === true;
+  const answer = await whoAmI().catch(() => null);
+  if (!answer) return 'unreachable';
+  if (answer.user) return 'known';
+  if (!wasGuest) location.replace(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
+  return 'stranger';
 }
 
-/** The page that somebody came from before they logged in; never one of another server. */
+/** The address that somebody came from before they logged in; never one of another server. */
 export function nextPage() {
   const next = new URL(new URLSearchParams(location.search).get('next') ?? '/', location.origin);
   return next.origin === location.origin ? next.pathname + next.search : '/';
-}
-
-/**
- * A form that asks the server for something, once at a time; what goes wrong is said above it.
- *
- * @param {HTMLFormElement} form
- * @param {HTMLElement} notice
- * @param {() => Promise<unknown>} action
- */
-export function onSubmit(form, notice, action) {
-  form.addEventListener('submit', async (event) => {
-    event.preventDefault();
-    const button = /** @type {HTMLButtonElement} */ (form.querySelector('button'));
-    button.disabled = true;
-    tell(notice, '');
-    try {
-      await action();
-    } catch (error) {
-      tell(notice, error instanceof Error ? sentence(error.message) : String(error), true);
-    }
-    button.disabled = false;
-  });
-}
-
-/**
- * @param {HTMLElement} notice
- * @param {string} text empty for nothing
- * @param {boolean} [bad]
- */
-export function tell(notice, text, bad = false) {
-  notice.hidden = text === '';
-  notice.classList.toggle('bad', bad);
-  notice.textContent = text;
 }

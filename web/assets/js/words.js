@@ -4,84 +4,137 @@
  *
  * @typedef {import('./api.js').Camera} Camera
  * @typedef {'good' | 'wait' | 'bad' | 'idle'} Tone
+ * @typedef {{text: string, tone: Tone}} Words
  */
+import { language, t, text } from './i18n/i18n.js';
+
+const MINUTE_MS = 60_000;
+const DAY_MS = 24 * 60 * MINUTE_MS;
 
 /**
  * @param {string} cameraId
  * @param {string | null} [name] what its owner calls it
  */
 export function cameraName(cameraId, name) {
-  return name || `Camera ${cameraId.slice(0, 8)}`;
+  return name || t('camera.unnamed', { id: cameraId.slice(0, 8) });
 }
 
 /**
+ * How a camera stands, in a few words.
+ *
  * @param {Camera} camera
- * @returns {{text: string, tone: Tone}}
+ * @returns {Words}
  */
 export function cameraState(camera) {
-  const stream = camera.stream;
-  if (stream) {
-    const words = streamState(stream.state, stream.health);
-    if (stream.state !== 'stopped' && stream.state !== 'idle' && stream.state !== 'error') return words;
-    if (stream.state === 'error' && camera.online !== false) return words;
+  const { stream, online } = camera;
+  if (stream && ['starting', 'active', 'stopping'].includes(stream.state)) return streamState(stream.state, stream.health);
+  if (online === false) {
+    const since = camera.last_seen;
+    return { text: since ? t('state.offline-since', { time: moment(since) }) : t('state.offline'), tone: 'idle' };
   }
-  if (camera.online === false) return { text: 'Offline', tone: 'idle' };
-  return camera.online ? { text: 'Ready', tone: 'idle' } : { text: 'Not heard of yet', tone: 'idle' };
+  if (stream?.state === 'error') return { text: t('state.no-picture'), tone: 'bad' };
+  if (!online) return { text: t('state.unheard'), tone: 'idle' };
+  return { text: camera.mode === 'PRIVACY' ? t('state.privacy') : t('state.asleep'), tone: 'idle' };
 }
 
 /**
  * @param {string} state
  * @param {string} [health]
- * @returns {{text: string, tone: Tone}}
+ * @returns {Words}
  */
 export function streamState(state, health) {
   switch (state) {
-    case 'starting': return { text: 'Starting', tone: 'wait' };
+    case 'starting': return { text: t('state.starting'), tone: 'wait' };
     case 'active':
-      if (health === 'stalled') return { text: 'Picture lost', tone: 'wait' };
-      return health === 'degraded' ? { text: 'Live, unsteady', tone: 'wait' } : { text: 'Live', tone: 'good' };
-    case 'stopping': return { text: 'Stopping', tone: 'wait' };
-    case 'stopped': return { text: 'Stopped', tone: 'idle' };
-    case 'error': return { text: 'Failed', tone: 'bad' };
-    default: return { text: 'Idle', tone: 'idle' };
+      if (health === 'stalled') return { text: t('state.stalled'), tone: 'wait' };
+      return health === 'degraded' ? { text: t('state.unsteady'), tone: 'wait' } : { text: t('state.live'), tone: 'good' };
+    case 'stopping': return { text: t('state.stopping'), tone: 'wait' };
+    case 'stopped': return { text: t('state.stopped'), tone: 'idle' };
+    case 'error': return { text: t('state.failed'), tone: 'bad' };
+    default: return { text: t('state.asleep'), tone: 'idle' };
   }
 }
 
 /** @param {number | null | undefined} kbps */
 export function bitrate(kbps) {
   if (kbps === null || kbps === undefined) return '–';
-  return kbps >= 1000 ? `${(kbps / 1000).toFixed(1)} Mbit/s` : `${Math.round(kbps)} kbit/s`;
+  return kbps >= 1000
+    ? `${number(kbps / 1000, 1)} Mbit/s`
+    : `${number(kbps)} kbit/s`;
 }
 
 /**
- * @param {number} count
- * @param {string} thing
+ * @param {number} value
+ * @param {number} [digits] behind the point
  */
-export function counted(count, thing) {
-  return `${count} ${thing}${count === 1 ? '' : 's'}`;
+export function number(value, digits = 0) {
+  return value.toLocaleString(language, { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 
-/** @param {string | null} timestamp */
-export function ago(timestamp) {
-  if (!timestamp) return 'never';
-  const seconds = Math.max(0, (Date.now() - Date.parse(timestamp)) / 1000);
-  if (seconds < 90) return 'just now';
-  if (seconds < 5400) return `${Math.round(seconds / 60)} min ago`;
-  if (seconds < 129600) return `${Math.round(seconds / 3600)} h ago`;
-  return `${Math.round(seconds / 86400)} days ago`;
+/**
+ * A moment as short as it is clear: 14:05, or with the day when it was not today.
+ *
+ * @param {string | number | Date} when
+ */
+export function moment(when) {
+  const date = new Date(when);
+  const today = date.toDateString() === new Date().toDateString();
+  return date.toLocaleString(language, today
+    ? { hour: '2-digit', minute: '2-digit' }
+    : { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit', ...(thisYear(date) ? {} : { year: 'numeric' }) });
+}
+
+/**
+ * Clock time with seconds.
+ *
+ * @param {string | number | Date} when
+ */
+export function clock(when) {
+  return new Date(when).toLocaleTimeString(language, { hour12: false });
+}
+
+/**
+ * A day as a heading: Today, Yesterday, 3 March.
+ *
+ * @param {string | number | Date} when
+ */
+export function day(when) {
+  const date = new Date(when);
+  if (date.toDateString() === new Date().toDateString()) return t('time.today');
+  if (date.toDateString() === new Date(Date.now() - DAY_MS).toDateString()) return t('time.yesterday');
+  return date.toLocaleDateString(language, { weekday: 'long', day: 'numeric', month: 'long', ...(thisYear(date) ? {} : { year: 'numeric' }) });
+}
+
+/** @param {Date} date */
+function thisYear(date) {
+  return date.getFullYear() === new Date().getFullYear();
+}
+
+/**
+ * What a camera noticed: a person, motion, a sound.
+ *
+ * @param {string | null | undefined} type
+ */
+export function activity(type) {
+  return (type && text(`activity.${type}`)) || type || t('activity.unknown');
+}
+
+/** @param {string} role */
+export function roleWords(role) {
+  return text(`role.${role}`) ?? role;
 }
 
 /** @param {string} state an `RTCIceConnectionState` */
 export function iceState(state) {
-  return { new: 'New', checking: 'Checking', connected: 'Connected', completed: 'Connected', disconnected: 'Disconnected', failed: 'Failed', closed: 'Closed' }[state] ?? state;
+  return text(`ice.${state}`) ?? state;
 }
 
 /**
  * The text as a sentence: a capital at its start and a full stop at its end.
- * @param {string} text
+ * @param {string} words
  */
-export function sentence(text) {
-  const trimmed = text.trim();
+export function sentence(words) {
+  const trimmed = words.trim();
   if (!trimmed) return '';
   return trimmed[0]?.toUpperCase() + trimmed.slice(1) + (/[.!?…]$/.test(trimmed) ? '' : '.');
 }

@@ -315,13 +315,17 @@ impl Supervisor {
     /// # Errors
     /// When there is none, or none is to be shown.
     pub async fn picture(&self, camera: CameraId) -> Result<Picture, NoPicture> {
-        let mode = self.camera(camera).and_then(|known| known.report.mode);
-        if mode.is_some_and(|mode| mode.parse() == Ok(Mode::Privacy)) {
+        if self.camera(camera).is_some_and(|known| is_private(&known)) {
             self.shared.pictures.forget(camera);
             return Err(NoPicture::Private(camera));
         }
         let picture = self.shared.picture(camera).await;
         picture.ok_or(NoPicture::None(camera))
+    }
+
+    /// Whether a picture of that camera is kept and may be shown.
+    pub fn keeps_picture(&self, camera: &CameraSnapshot) -> bool {
+        !is_private(camera) && self.shared.pictures.has(camera.camera)
     }
 
     /// What happened to cameras, newest first.
@@ -589,6 +593,11 @@ struct Found {
     run: StreamId,
     /// The stream was started for this viewer.
     started_here: bool,
+}
+
+fn is_private(camera: &CameraSnapshot) -> bool {
+    let mode = camera.report.mode.as_deref();
+    mode.is_some_and(|mode| mode.parse() == Ok(Mode::Privacy))
 }
 
 fn stop_input(reason: StopReason) -> Input {

@@ -49,6 +49,10 @@ impl Pictures {
         Some(found)
     }
 
+    pub(super) fn has(&self, camera: CameraId) -> bool {
+        self.lock().iter().any(|kept| kept.camera == camera)
+    }
+
     fn keep(&self, camera: CameraId, picture: Picture, now: Instant) {
         let mut kept = self.lock();
         kept.retain(|kept| kept.camera != camera);

@@ -82,9 +82,24 @@ impl Browser {
         }
     }
 
-    /// A fresh browser with an empty profile.
+    /// A fresh browser with an empty profile, on a desk.
     pub(crate) async fn page(&self) -> Page {
+        self.page_on(Device::default()).await
+    }
+
+    /// A fresh browser with an empty profile.
+    pub(crate) async fn page_on(&self, device: Device) -> Page {
+        let language = if device.german {
+            "--accept-lang=de-DE"
+        } else {
+            "--accept-lang=en-GB"
+        };
+        // Blink's numbers of the two.
+        let scheme = if device.dark { 0 } else { 1 };
+        let scheme = format!("--blink-settings=preferredColorScheme={scheme}");
         let arguments = [
+            &*scheme,
+            language,
             "--headless",
             "--no-sandbox",
             "--disable-gpu",
@@ -99,7 +114,10 @@ impl Browser {
             "--autoplay-policy=document-user-activation-required",
             "--window-size=1400,1000",
         ];
-        let options = json!({"binary": CHROMIUM, "args": arguments});
+        let mut options = json!({"binary": CHROMIUM, "args": arguments});
+        if device.phone {
+            options["mobileEmulation"] = json!({"deviceMetrics": {"width": 390, "height": 844, "pixelRatio": 2, "touch": true}});
+        }
         let mut capabilities = Capabilities::new();
         capabilities.insert("goog:chromeOptions".to_owned(), options);
         // As somebody who has gone past the warning, since nobody imports an authority here.
@@ -117,6 +135,24 @@ impl Browser {
 
     pub(crate) async fn stop(mut self) {
         let _ = self.driver.kill().await;
+    }
+}
+
+/// On what somebody looks at a page, and how they like it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Device {
+    /// A phone, upright.
+    pub(crate) phone: bool,
+    pub(crate) dark: bool,
+    pub(crate) german: bool,
+}
+
+impl Device {
+    /// What screenshots of it are called.
+    pub(crate) fn name(self) -> String {
+        let kind = if self.phone { "phone" } else { "desk" };
+        let scheme = if self.dark { "dark" } else { "light" };
+        format!("{kind}-{scheme}")
     }
 }
 

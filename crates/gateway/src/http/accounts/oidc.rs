@@ -241,6 +241,7 @@ fn page(status: StatusCode, text: &str) -> Response {
   <meta name="color-scheme" content="light dark">
   <title>Not logged in · Apiary</title>
   <link rel="icon" href="/assets/favicon.svg" type="image/svg+xml">
+  <link rel="stylesheet" href="/assets/vendor/normalize.css">
   <link rel="stylesheet" href="/assets/app.css">
 </head>
 <body>

@@ -13,6 +13,7 @@ use super::no_file;
 
 #[derive(RustEmbed)]
 #[folder = "../../web"]
+#[exclude = "*.d.ts"]
 pub(super) struct Web;
 
 /// What is asked for anew each time, so that an update shows at once.
@@ -59,10 +60,10 @@ impl Assets {
         }
     }
 
-    /// The first of these pages that there is.
-    pub(super) async fn page(&self, paths: &[&str], headers: &HeaderMap) -> Response {
-        let Some((path, page)) = paths.iter().find_map(|path| Some((*path, read(path)?))) else {
-            return no_file(paths.last().unwrap_or(&""));
+    /// A page, with the digest in the addresses of what it loads.
+    pub(super) async fn page(&self, path: &str, headers: &HeaderMap) -> Response {
+        let Some(page) = read(path) else {
+            return no_file(path);
         };
         let page = match &self.digest {
             Some(digest) => with_digest(&page, digest),

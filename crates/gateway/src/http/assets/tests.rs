@@ -188,7 +188,7 @@ async fn files_have_types_that_browsers_run() {
 #[tokio::test]
 async fn what_has_the_digest_in_its_address_is_kept_for_ever() {
     let assets = Assets::fixed();
-    let page = body(assets.page(&[super::APP], &HeaderMap::new()).await).await;
+    let page = body(assets.page(super::APP, &HeaderMap::new()).await).await;
     let page = String::from_utf8(page).unwrap();
     let addresses: Vec<&str> = page
         .split('"')
@@ -215,14 +215,9 @@ async fn what_has_the_digest_in_its_address_is_kept_for_ever() {
         let changing = Assets::changing().asset(address, &HeaderMap::new()).await;
         assert_eq!(keep(&changing), "no-cache");
     }
-    let page = assets.page(&[super::APP], &HeaderMap::new()).await;
+    let page = assets.page(super::APP, &HeaderMap::new()).await;
     assert_eq!(keep(&page), "no-cache");
-    let plain = body(
-        Assets::changing()
-            .page(&[super::APP], &HeaderMap::new())
-            .await,
-    )
-    .await;
+    let plain = body(Assets::changing().page(super::APP, &HeaderMap::new()).await).await;
     assert_eq!(String::from_utf8(plain).unwrap(), text(super::APP));
 }
 
@@ -232,7 +227,7 @@ async fn a_copy_that_still_holds_is_not_sent_again_however_it_is_encoded() {
     let mut tags = BTreeSet::new();
     for encodings in ["", "gzip", "br"] {
         let headers = with(header::ACCEPT_ENCODING, encodings);
-        let first = assets.page(&[super::APP], &headers).await;
+        let first = assets.page(super::APP, &headers).await;
         assert_eq!(first.headers()[header::VARY], "Accept-Encoding");
         let encoding = first.headers().get(header::CONTENT_ENCODING);
         assert_eq!(
@@ -246,7 +241,7 @@ async fn a_copy_that_still_holds_is_not_sent_again_however_it_is_encoded() {
             ("\"other\"".to_owned(), StatusCode::OK),
         ] {
             let headers = with(header::IF_NONE_MATCH, &given);
-            let answer = assets.page(&[super::APP], &headers).await;
+            let answer = assets.page(super::APP, &headers).await;
             assert_eq!(answer.status(), status, "{given}");
         }
         assert!(tags.insert(tag), "each encoding has a tag of its own");

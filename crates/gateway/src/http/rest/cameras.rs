@@ -1,5 +1,6 @@
 //! Cameras: which there are, how each stands, and what their owner says of them.
 
+use apiary_core::lifecycle::Phase;
 use apiary_media::engine::StreamStats;
 use apiary_wire::id::CameraId;
 use axum::Json;
@@ -59,6 +60,8 @@ pub(in crate::http) struct CameraEntry {
     activity: Option<ActivityNow>,
     /// Why its last stream failed; `null` from the next start on.
     error: Option<String>,
+    /// Whether `poster.mp4` has a picture, or soon has.
+    poster: bool,
     /// What it streams, or how its last stream failed.
     stream: Option<StreamRates>,
 }
@@ -83,6 +86,10 @@ impl CameraEntry {
     ) -> Self {
         let stream = current(http, camera.camera);
         let error = stream.as_ref().and_then(|stream| stream.error.clone());
+        let shows = stream
+            .as_ref()
+            .is_some_and(|stream| stream.phase == Phase::Active);
+        let poster = http.supervisor.keeps_picture(&camera) || (shows && http.kurento.is_none());
         let activity = camera.noticed.map(|noticed| ActivityNow {
             kind: noticed.kind,
             since: time(noticed.since),
@@ -105,6 +112,7 @@ impl CameraEntry {
             uptime_s: camera.uptime_s,
             activity,
             error,
+            poster,
             stream: stream.map(|stream| StreamRates::new(&stream, stats)),
         }
     }

@@ -1,0 +1,285 @@
+//! The web app in Chromium, view by view: accessible, in both languages, on a phone and on a desk, light and dark.
+
+#![allow(clippy::unwrap_used)] // helpers of tests are tests
+
+mod browser_support;
+mod http_support;
+mod web_support;
+
+use std::net::Ipv4Addr;
+
+use apiary::http::Bounds;
+use axum::Router;
+use axum::response::Html;
+use axum::routing::get;
+use browser_support::chromium::{Browser, Device, Page};
+use browser_support::{and_then_clean_up, take_turn};
+use http_support::{CAMERA, Gateway, OTHER_CAMERA};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+const DEVICES: [Device; 4] = [
+    Device {
+        phone: false,
+        dark: false,
+        german: false,
+    },
+    Device {
+        phone: false,
+        dark: true,
+        german: true,
+    },
+    Device {
+        phone: true,
+        dark: false,
+        german: true,
+    },
+    Device {
+        phone: true,
+        dark: true,
+        german: false,
+    },
+];
+
+/// Runs a test on a page of its own, with no picture that starts by itself.
+async fn on<F: Future<Output = ()>>(
+    device: Device,
+    gateway: &Gateway,
+    test: impl FnOnce(Page) -> F,
+) {
+    let browser = Browser::start().await;
+    let page = browser.page_on(device).await;
+    page.open_quiet_dashboard(&format!("http://{}", gateway.http))
+        .await;
+    and_then_clean_up(test(page.clone()), async { page.clone().close().await }).await;
+    browser.stop().await;
+}
+
+/// Two cameras, one of which noticed something and is not there any more.
+async fn house() -> Gateway {
+    let gateway = Gateway::start().await;
+    gateway.camera_says_hello(CAMERA).await;
+    gateway.camera_says_hello(OTHER_CAMERA).await;
+    gateway
+        .camera_says(OTHER_CAMERA, r#"{"status":"disconnected"}"#)
+        .await;
+    gateway
+}
+
+/// What axe-core finds against WCAG 2.2 AA in the page as it stands.
+async fn violations(page: &Page) -> Vec<Value> {
+    let axe =
+        std::fs::read_to_string(web_support::packages().join("node_modules/axe-core/axe.min.js"))
+            .unwrap();
+    page.run(&axe).await;
+    let script = "const done = arguments[arguments.length - 1];
+        const runOnly = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
+        axe.run(document, { runOnly }).then(
+          ({ violations, passes }) => done({
+            rules: passes.length,
+            violations: violations.map(({ id, nodes }) => ({ id, html: nodes[0].html, why: nodes[0].failureSummary })),
+          }),
+          (error) => done({ rules: 0, violations: [String(error)] }));";
+    let found = page.client.execute_async(script, Vec::new()).await.unwrap();
+    assert!(
+        found["rules"].as_u64().unwrap() > 10,
+        "axe did not look: {found}"
+    );
+    found["violations"].as_array().unwrap().clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_view_is_accessible_on_every_device() {
+    let _turn = take_turn();
+    for device in DEVICES {
+        let gateway = house().await;
+        on(device, &gateway, |page| async move {
+            let views = [
+                ("wall", "/".to_owned(), "document.querySelectorAll('.tile').length === 2"),
+                ("camera", format!("/viewer?camera={OTHER_CAMERA}"), "document.querySelector('#log li')"),
+                ("events", "/events".to_owned(), "document.querySelectorAll('#events li').length >= 2"),
+                ("account", "/account".to_owned(), "document.getElementById('language')"),
+                ("admin", "/admin".to_owned(), "document.querySelector('#system dl')"),
+            ];
+            let server = page.run("return location.origin").await;
+            for (name, path, there) in views {
+                page.open(&format!("{}{path}", server.as_str().unwrap())).await;
+                page.until(name, there).await;
+                page.run("document.querySelectorAll('details').forEach((details) => { details.open = true; })").await;
+                page.screenshot(&format!("{name}-{}", device.name())).await;
+                let found = violations(&page).await;
+                assert!(found.is_empty(), "{name} on {device:?}: {}", json!(found));
+            }
+            let language = if device.german { "de" } else { "en" };
+            assert_eq!(page.run("return document.documentElement.lang").await, language);
+        })
+        .await;
+        gateway.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_pages_of_strangers_are_accessible() {
+    let _turn = take_turn();
+    let gateway = Gateway::start_closed().await;
+    let browser = Browser::start().await;
+    let page = browser
+        .page_on(Device {
+            phone: true,
+            dark: true,
+            german: true,
+        })
+        .await;
+    let test = async {
+        for (path, there) in [
+            ("/login", "#submit"),
+            ("/setup#secret", "#again"),
+            ("/share#nothing", "#notice.bad"),
+        ] {
+            page.open("about:blank").await;
+            page.open(&format!("http://{}{path}", gateway.http)).await;
+            page.until(path, &format!("document.querySelector('{there}')"))
+                .await;
+            let found = violations(&page).await;
+            assert!(found.is_empty(), "{path}: {}", json!(found));
+        }
+    };
+    and_then_clean_up(test, async { page.clone().close().await }).await;
+    browser.stop().await;
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cameras_are_put_into_another_order_and_room_by_keys_and_by_dragging() {
+    let _turn = take_turn();
+    let gateway = house().await;
+    on(Device::default(), &gateway, |page| async move {
+        let order = "[...document.querySelectorAll('.tile')].map((tile) => tile.dataset.camera).join()";
+        let (first, second) = (CAMERA.min(OTHER_CAMERA), CAMERA.max(OTHER_CAMERA));
+        page.until("the order of ids", &format!("{order} === '{first},{second}'")).await;
+        page.click("#arrange").await;
+        page.run(&format!("document.querySelector('[data-camera=\"{first}\"] .handle').focus()")).await;
+        let press = "document.activeElement.dispatchEvent(new KeyboardEvent('keydown', { key: 'ArrowRight', bubbles: true, cancelable: true }))";
+        page.run(press).await;
+        page.until("the other order", &format!("{order} === '{second},{first}'")).await;
+        page.until("the focus goes along", &format!("document.activeElement.closest('.tile').dataset.camera === '{first}'")).await;
+        // The server has it: it is so for who comes anew.
+        page.until("it is kept", &format!("fetch('/cameras').then((answer) => answer.json()).then(({{ cameras }}) => {{ window.kept = cameras.map((camera) => camera.camera_id).join(); }}) && window.kept === '{second},{first}'")).await;
+        let rename = format!("fetch('/cameras/{first}', {{ method: 'PATCH', headers: {{ 'Content-Type': 'application/json' }}, body: JSON.stringify({{ room: 'Garden' }}) }}); return 0;");
+        page.run(&rename).await;
+        page.until("the room, as news", "document.querySelector('.room-name').textContent === 'Garden'").await;
+        let drag = format!(
+            "const handle = document.querySelector('[data-camera=\"{second}\"] .handle');
+             const target = document.querySelector('[data-camera=\"{first}\"]').getBoundingClientRect();
+             const at = {{ bubbles: true, cancelable: true, clientX: target.left + 30, clientY: target.top + 30 }};
+             handle.dispatchEvent(new PointerEvent('pointerdown', at));
+             document.dispatchEvent(new PointerEvent('pointermove', at));
+             document.dispatchEvent(new PointerEvent('pointerup', at));"
+        );
+        page.run(&drag).await;
+        page.until("it moved in", "document.querySelectorAll('[data-room=\"Garden\"] .tile').length === 2").await;
+        page.run("location.reload()").await;
+        page.until("it stays there", "document.querySelectorAll('[data-room=\"Garden\"] .tile').length === 2").await;
+    })
+    .await;
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn news_reach_pages_without_their_asking() {
+    let _turn = take_turn();
+    let gateway = Gateway::start().await;
+    let house = &gateway;
+    on(Device::default(), house, |page| async move {
+        page.until("nothing yet", "document.getElementById('empty')").await;
+        page.run("window.asked = 0; const real = fetch; window.fetch = (...all) => { window.asked += 1; return real(...all); };").await;
+        house.camera_says_hello(CAMERA).await;
+        page.until("the camera", "document.querySelectorAll('.tile').length === 1").await;
+        house.camera_says(CAMERA, r#"{"status":"disconnected"}"#).await;
+        page.until("it is gone", "document.querySelector('.pill-text').textContent.startsWith('Offline since')").await;
+        assert_eq!(page.run("return window.asked").await, 0, "nothing is polled");
+        page.click("a[href='/events']").await;
+        page.until("what happened", "document.querySelectorAll('#events li').length === 2").await;
+        house.camera_says_hello(CAMERA).await;
+        page.until("what happens", "document.querySelector('#events li .row-title').textContent === 'Camera connected' && document.querySelectorAll('#events li').length === 3").await;
+    })
+    .await;
+    gateway.stop().await;
+}
+
+/// Whose page it is, by another name than the server's: another origin.
+const FOREIGN_HOST: &str = "localhost";
+
+/// Makes the first account and shares the camera; `window.share` is the answer.
+const SHARE: &str = "
+    const ask = (path, body) => fetch(path, {
+      method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body)
+    }).then((answer) => answer.json());
+    ask('/api/auth/setup', { secret: 'SECRET', name: 'queen', password: 'honey and wax' })
+      .then(() => ask('/api/shares', { camera_id: 'CAMERA', label: 'club', expires_at: new Date(Date.now() + 3600000).toISOString() }))
+      .then((share) => { window.share = share; });
+    return 0;";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_page_shows_a_camera_by_its_share_link_until_that_ends() {
+    let _turn = take_turn();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let origin = format!("http://{FOREIGN_HOST}:{port}");
+    let listed = origin.clone();
+    let gateway = Gateway::start_by(Bounds::new(1024, 1024), None, |config| {
+        config.auth.enabled = true;
+        config.http.cors_origins = vec![listed];
+    })
+    .await;
+    gateway.camera_says_hello(CAMERA).await;
+    let server = format!("http://{}", gateway.http);
+    let secret = gateway.accounts.open_setup().unwrap();
+    let (browser, owner) = (Browser::start().await, Browser::start().await);
+    let (page, home) = (browser.page().await, owner.page().await);
+    let test = async {
+        home.open(&format!("{server}/login")).await;
+        let share = SHARE
+            .replace("SECRET", secret.expose())
+            .replace("CAMERA", CAMERA);
+        home.run(&share).await;
+        let link = home.until("the link", "window.share?.path").await;
+        let markup = format!(
+            "<!doctype html><title>Club</title><script type=\"module\" src=\"{server}/assets/js/embed.js\"></script>
+             <apiary-camera src=\"{server}{}\" camera=\"{CAMERA}\" controls></apiary-camera>",
+            link.as_str().unwrap()
+        );
+        let pages = Router::new().route("/", get(|| async move { Html(markup) }));
+        let foreign = tokio::spawn(async move { axum::serve(listener, pages).await });
+        page.open(&origin).await;
+        gateway
+            .engine
+            .until("it watches", |engine| engine.viewers().len() == 1)
+            .await;
+        home.run("fetch(`/api/shares/${window.share.id}`, { method: 'DELETE' }); return 0;")
+            .await;
+        gateway
+            .engine
+            .until("it is let go", |engine| engine.viewers().is_empty())
+            .await;
+        let words =
+            "document.querySelector('apiary-camera').shadowRoot.querySelector('.veil').textContent";
+        page.until("why", &format!("{words}.includes('right to watch')"))
+            .await;
+        page.open(&origin).await;
+        page.until(
+            "it is not let in",
+            &format!("{words}.includes('http.cors_origins')"),
+        )
+        .await;
+        foreign.abort();
+    };
+    and_then_clean_up(test, async {
+        page.clone().close().await;
+        home.clone().close().await;
+    })
+    .await;
+    browser.stop().await;
+    owner.stop().await;
+    gateway.stop().await;
+}

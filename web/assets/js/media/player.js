@@ -1,0 +1,260 @@
+// @ts-check
+/**
+ * One camera's live picture in one `<video>`: joins, watches over itself, and comes back by itself.
+ *
+ * Fires `phase` whenever {@link Player#phase} or {@link Player#detail} changed, `sample` about once a second while
+ * connected, `stream` with what the server says of the camera's stream, `ice` when the ICE state changed, and `log`
+ * with {text, tone}.
+ *
+ * @typedef {'idle' | 'connecting' | 'waiting' | 'playing' | 'stalled' | 'retrying' | 'stopped' | 'failed'} Phase
+ * @typedef {import('./stats.js').Sample} Sample
+ * @typedef {import('./attempt.js').StreamState} StreamState
+ * @typedef {import('./attempt.js').Ending} Ending
+ */
+import { enter } from '../session.js';
+import { Attempt } from './attempt.js';
+import { t } from '../i18n/i18n.js';
+import { sentence } from '../words.js';
+
+/** The wait before each further attempt; the last one repeats. */
+const BACKOFF_MS = [400, 1000, 2000, 4000, 8000, 15000];
+/** Who had a picture and is told to come back does so at once, only not all at the same moment. */
+const INVITED_WITHIN_MS = 50;
+/** Each wait varies by this share, so that pages do not all return at once. */
+const BACKOFF_SPREAD = 0.25;
+/** Without a new frame for this long the picture counts as stalled. */
+const STALLED_AFTER_MS = 2500;
+/** A healthy stream that shows nothing here for this long is joined anew. */
+const REJOIN_AFTER_MS = 15000;
+
+export class Player extends EventTarget {
+  /** @type {Phase} */ phase = 'idle';
+  /** What to tell the user about the phase. */
+  detail = '';
+  /** @type {Sample | null} */ sample = null;
+  /** The browser refused to play without a click. */
+  needsClick = false;
+
+  #camera;
+  #video;
+  #server;
+  #refused;
+  /** @type {Attempt | null} */ #attempt = null;
+  /** Where the server wants the page back. @type {import('./signaling.js').Signaling | null} */ #invitation = null;
+  /** Whether somebody wants to see the picture. */
+  #wanted = false;
+  #failures = 0;
+  #retryTimer = 0;
+  #lifetime = new AbortController();
+
+  /**
+   * @param {string} camera
+   * @param {HTMLVideoElement} video
+   * @param {import('./signaling.js').Server} [server] the page's own, unless it is another one
+   * @param {() => unknown} [refused] what to do when it refuses: a browser does not say why, and that nobody is logged in any more
+   *   is one reason
+   */
+  constructor(camera, video, server = { origin: location.origin, token: '' }, refused = enter) {
+    super();
+    this.#camera = camera;
+    this.#video = video;
+    this.#server = server;
+    this.#refused = refused;
+    const until = { signal: this.#lifetime.signal };
+    video.addEventListener('playing', () => this.#allowed(), until);
+    document.addEventListener('visibilitychange', () => this.#wake(), until);
+    window.addEventListener('online', () => this.#wake(), until);
+    window.addEventListener('pageshow', () => this.#wake(), until);
+  }
+
+  /** Leaves for good. */
+  dispose() {
+    this.stop();
+    this.#lifetime.abort();
+  }
+
+  get wanted() {
+    return this.#wanted;
+  }
+
+  /** Asks for the picture, and goes on asking until {@link stop}. */
+  play() {
+    if (this.#wanted) return;
+    this.#wanted = true;
+    this.#failures = 0;
+    this.#connect();
+  }
+
+  /** Leaves, and stays away. */
+  stop(detail = '') {
+    this.#wanted = false;
+    this.#leave();
+    this.#become('idle', detail);
+  }
+
+  /** Plays after a click where the browser had refused to play by itself. */
+  async resume() {
+    await this.#startPlayback();
+  }
+
+  #allowed() {
+    if (!this.needsClick) return;
+    this.needsClick = false;
+    this.#announce();
+  }
+
+  #connect() {
+    const invitation = this.#invitation;
+    this.#invitation = null;
+    this.#leave();
+    this.#attempt = new Attempt(this.#camera, this.#server, {
+      track: (stream) => this.#show(stream),
+      connected: () => this.#onConnected(),
+      ice: () => this.dispatchEvent(new Event('ice')),
+      sampled: (sample, sinceFrame) => this.#measure(sample, sinceFrame),
+      stream: (state) => this.#onStream(state),
+      refused: () => this.#refused(),
+      ended: (ending) => this.#onEnded(ending),
+    }, invitation);
+    this.#become('connecting', t('player.connecting'));
+  }
+
+  #leave() {
+    clearTimeout(this.#retryTimer);
+    this.#attempt?.close();
+    this.#attempt = null;
+    this.#invitation?.close();
+    this.#invitation = null;
+    this.sample = null;
+    this.#video.srcObject = null;
+  }
+
+  get iceState() {
+    return this.#attempt?.iceState ?? 'closed';
+  }
+
+  /** @param {MediaStream} stream */
+  #show(stream) {
+    if (this.#video.srcObject === stream) return;
+    this.#video.srcObject = stream;
+    void this.#startPlayback();
+    const attempt = this.#attempt;
+    this.#video.requestVideoFrameCallback?.(() => {
+      if (attempt === this.#attempt) this.#onFrame();
+    });
+  }
+
+  /** Also called when a connection healed by itself, where the phase has nothing to learn. */
+  #onConnected() {
+    if (this.phase === 'connecting') this.#become('waiting', t('player.waiting'));
+  }
+
+  async #startPlayback() {
+    try {
+      await this.#video.play();
+    } catch (error) {
+      // A pause by a new srcObject is no refusal.
+      if (error instanceof DOMException && error.name === 'NotAllowedError') {
+        this.needsClick = true;
+        this.#announce();
+      }
+    }
+  }
+
+  #onFrame() {
+    this.#failures = 0;
+    this.#become('playing', '');
+  }
+
+  /**
+   * @param {Sample} sample
+   * @param {number} sinceFrame milliseconds since the last new frame
+   */
+  #measure(sample, sinceFrame) {
+    this.sample = sample;
+    if (this.phase === 'playing' && sinceFrame > STALLED_AFTER_MS) {
+      this.#become('stalled', t('player.stalled'));
+    } else if (this.phase !== 'playing' && sample.frames > 0 && sinceFrame < STALLED_AFTER_MS) {
+      this.#onFrame(); // a page in the background gets no frame callback
+    }
+    this.dispatchEvent(new Event('sample'));
+    if (sinceFrame > REJOIN_AFTER_MS && this.#attempt?.streamFlows) {
+      this.#retry(t('player.no-frames'));
+    }
+  }
+
+  /** @param {StreamState} state */
+  #onStream(state) {
+    this.dispatchEvent(new CustomEvent('stream', { detail: state }));
+    if (this.phase === 'waiting' && state.state === 'starting') {
+      this.#become('waiting', t('player.starting'));
+    }
+  }
+
+  /** @param {Ending} ending */
+  #onEnded(ending) {
+    if (ending.final) {
+      this.#log(ending.text, ending.failed ? 'bad' : '');
+      this.#wanted = false;
+      this.#leave();
+      this.#become(ending.failed ? 'failed' : 'stopped', ending.text);
+    } else {
+      this.#retry(ending.text, ending.invitation);
+    }
+  }
+
+  /**
+   * @param {string} why
+   * @param {import('./signaling.js').Signaling | null} [invitation] the socket over which the server wants the page back
+   */
+  #retry(why, invitation = null) {
+    this.#leave();
+    this.#invitation = invitation;
+    const wait = invitation && this.#failures === 0 ? INVITED_WITHIN_MS * Math.random() : this.#backoff();
+    this.#failures += 1;
+    this.#become('retrying', t('player.retrying', { why: sentence(why) }));
+    this.#retryTimer = window.setTimeout(() => this.#connect(), wait);
+  }
+
+  #backoff() {
+    const base = BACKOFF_MS[Math.min(this.#failures, BACKOFF_MS.length - 1)] ?? 0;
+    return base * (1 + BACKOFF_SPREAD * (2 * Math.random() - 1));
+  }
+
+  /** A page that comes back to the front, or a network that returns, does not wait for the backoff. */
+  #wake() {
+    if (!this.#wanted || document.visibilityState !== 'visible') return;
+    if (this.phase === 'retrying') {
+      this.#failures = 0;
+      this.#connect();
+    } else if (this.#attempt && !this.#attempt.alive) {
+      this.#log(t('player.resuming'), '');
+      this.#connect();
+    } else if (this.#video.paused && !this.needsClick) {
+      void this.#startPlayback();
+    }
+  }
+
+  /**
+   * @param {Phase} phase
+   * @param {string} detail
+   */
+  #become(phase, detail) {
+    if (this.phase === phase && this.detail === detail) return;
+    this.phase = phase;
+    this.detail = detail;
+    this.#announce();
+  }
+
+  #announce() {
+    this.dispatchEvent(new Event('phase'));
+  }
+
+  /**
+   * @param {string} text
+   * @param {string} tone
+   */
+  #log(text, tone) {
+    this.dispatchEvent(new CustomEvent('log', { detail: { text: sentence(text), tone } }));
+  }
+}

@@ -1,0 +1,116 @@
+// @ts-check
+/** The app around its views: where one can go, and what concerns all of them. */
+import { html, keyed, nothing } from '../../vendor/lit.js';
+import { t } from '../i18n/i18n.js';
+import { live, Watching } from '../live.js';
+import { AppElement } from '../parts/element.js';
+import { icon, mark } from '../parts/icons.js';
+import '../parts/notice.js';
+import { route } from '../route.js';
+import { enter, me } from '../session.js';
+
+/** @typedef {{load: () => Promise<unknown>, render: () => unknown, gate?: true}} View `gate`: for strangers too */
+
+/** @type {View} */
+const WALL = { load: () => import('./wall.js'), render: () => html`<apiary-wall></apiary-wall>` };
+/** @type {View} */
+const CAMERA = {
+  load: () => import('./camera.js'),
+  render: () => {
+    const camera = route.query('camera').toUpperCase();
+    return keyed(camera, html`<apiary-camera-view .camera=${camera}></apiary-camera-view>`);
+  },
+};
+/** By path. Each is loaded when it is first gone to. @type {Record<string, View>} */
+const VIEWS = {
+  '/': WALL,
+  '/viewer': CAMERA,
+  '/livestream/viewer': CAMERA,
+  '/events': { load: () => import('./events.js'), render: () => html`<apiary-events></apiary-events>` },
+  '/account': { load: () => import('./account.js'), render: () => html`<apiary-account></apiary-account>` },
+  '/admin': { load: () => import('./admin.js'), render: () => html`<apiary-admin></apiary-admin>` },
+  '/login': { load: () => import('./gate.js'), render: () => html`<apiary-login></apiary-login>`, gate: true },
+  '/setup': { load: () => import('./gate.js'), render: () => html`<apiary-setup></apiary-setup>`, gate: true },
+  '/share': { load: () => import('./gate.js'), render: () => html`<apiary-share></apiary-share>`, gate: true },
+};
+
+export class App extends AppElement {
+  static properties = { path: { state: true }, ready: { state: true } };
+
+  constructor() {
+    super();
+    new Watching(this);
+    this.path = '';
+    /** The view of {@link path} is loaded. */ this.ready = false;
+    route.addEventListener('change', () => void this.#go());
+    void this.#go();
+    if (VIEWS[route.path]?.gate) return;
+    // Both at once. Names and rights come a little later than the page; what depends on them is rendered then.
+    live.open();
+    void enter().then(() => this.requestUpdate());
+  }
+
+  async #go() {
+    const path = route.path;
+    await VIEWS[path]?.load();
+    if (path !== route.path) return;
+    this.path = path;
+    this.ready = true;
+    this.requestUpdate();
+  }
+
+  render() {
+    const view = VIEWS[this.path];
+    document.body.dataset.role = me.user?.role ?? '';
+    if (!view || !this.ready) return html`<main id="main"></main>`;
+    if (view.gate) return html`<main class="gate" id="main">${view.render()}</main><apiary-notice></apiary-notice>`;
+    return html`
+      <a class="skip" href="#main">${t('skip')}</a>
+      ${me.user?.guest ? nothing : this.#bar()}
+      <main id="main" tabindex="-1">
+        ${this.#trouble()}
+        ${view.render()}
+      </main>
+      <apiary-notice></apiary-notice>`;
+  }
+
+  #bar() {
+    return html`<header class="bar">
+      <a class="brand" href="/" aria-label=${t('home')}>${mark()}<span class="brand-word">Apiary</span></a>
+      <nav class="nav" aria-label=${t('nav')}>
+        ${this.#link('/', 'cameras', t('nav.cameras'))}
+        ${this.#link('/events', 'events', t('nav.events'))}
+        ${me.isAdmin ? this.#link('/admin', 'admin', t('nav.admin')) : nothing}
+        ${this.#link('/account', 'account', me.hasAccount ? me.user?.name ?? '' : t('nav.account'), 'account')}
+      </nav>
+    </header>`;
+  }
+
+  /**
+   * @param {string} path
+   * @param {Parameters<typeof icon>[0]} picture
+   * @param {string} words
+   * @param {string} [id]
+   */
+  #link(path, picture, words, id) {
+    return html`<a href=${path} id=${id ?? nothing} aria-current=${path === this.path ? 'page' : nothing}>${icon(picture)}<span>${words}</span></a>`;
+  }
+
+  /** What keeps everything from being seen, if anything does, and what to do. */
+  #trouble() {
+    const text = trouble();
+    return html`<p class="notice bad" id="notice" role="status" ?hidden=${!text}>${text}</p>
+      <p class="notice" id="outdated" role="status" ?hidden=${!live.outdated}>${t('outdated')}
+        <button type="button" class="button" @click=${() => location.reload()}>${t('reload')}</button></p>`;
+  }
+}
+customElements.define('apiary-app', App);
+
+function trouble() {
+  if (live.over) return t('share.ended');
+  if (live.lost) return navigator.onLine ? t('server.lost') : t('server.offline');
+  if (!live.brokerConnected) return t(me.isAdmin ? 'trouble.broker-admin' : 'trouble.broker');
+  if (live.engineError) return t('trouble.engine', { why: live.engineError });
+  if (live.clockAheadMs) return t(live.clockAheadMs > 0 ? 'trouble.clock-ahead' : 'trouble.clock-behind', { minutes: Math.round(Math.abs(live.clockAheadMs) / 60_000) });
+  return '';
+}
