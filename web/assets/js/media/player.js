@@ -149,15 +149,20 @@ export class Player extends EventTarget {
     if (this.phase === 'connecting') this.#become('waiting', t('player.waiting'));
   }
 
+  /** @returns {Promise<void>} */
   async #startPlayback() {
     try {
       await this.#video.play();
     } catch (error) {
       // A pause by a new srcObject is no refusal.
-      if (error instanceof DOMException && error.name === 'NotAllowedError') {
-        this.needsClick = true;
-        this.#announce();
+      if (!(error instanceof DOMException) || error.name !== 'NotAllowedError') return;
+      if (!this.#video.muted) {
+        // Sound needs a click in most browsers, the picture in few.
+        this.#video.muted = true;
+        return this.#startPlayback();
       }
+      this.needsClick = true;
+      this.#announce();
     }
   }
 

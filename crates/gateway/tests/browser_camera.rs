@@ -1,0 +1,150 @@
+//! A camera's page in Chromium: what one does to the picture, and what one tells the camera.
+
+#![allow(clippy::unwrap_used)] // helpers of tests are tests
+
+mod browser_support;
+mod program_support;
+
+use apiary_wire::camera::Mode;
+use browser_support::chromium::{Browser, Page};
+use browser_support::{DEADLINE, and_then_clean_up, take_turn};
+use program_support::{Moved, Plan, Program};
+
+const VIDEO: &str = "#video";
+
+/// A page that shows the one camera of a program, live.
+async fn with_picture<F: Future<Output = ()>>(test: impl FnOnce(Page, Program) -> F) {
+    let program = Program::start(Plan::to_look_at(Moved::BuiltIn, 1)).await;
+    let browser = Browser::start().await;
+    let page = browser.page().await;
+    let [camera] = program.camera_ids();
+    let opened = async {
+        page.open(&program.url(&format!("/viewer?camera={camera}")))
+            .await;
+        page.frames_advance(VIDEO, 10).await;
+    };
+    opened.await;
+    and_then_clean_up(test(page.clone(), program), async {
+        page.clone().close().await;
+    })
+    .await;
+    browser.stop().await;
+}
+
+async fn press(page: &Page, key: &str) {
+    let script = format!(
+        "document.body.dispatchEvent(new KeyboardEvent('keydown', {{ key: '{key}', bubbles: true, cancelable: true }}));"
+    );
+    page.run(&script).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_picture_is_enlarged_moved_and_kept_as_a_file() {
+    let _turn = take_turn();
+    with_picture(|page, program| async move {
+        let transform = "document.getElementById('video').style.transform";
+        press(&page, "+").await;
+        page.until("closer", &format!("{transform}.includes('scale(1.4)')"))
+            .await;
+        let before = page.run(&format!("return {transform}")).await;
+        press(&page, "ArrowRight").await;
+        page.until("moved", &format!("{transform} !== {before}"))
+            .await;
+        // It stays within its frame.
+        for _ in 0..20 {
+            press(&page, "ArrowRight").await;
+        }
+        page.until("at its edge", &format!("{transform}.startsWith('translate(-20%')"))
+            .await;
+        page.click("#zoom-reset").await;
+        page.until("whole again", &format!("{transform} === ''"))
+            .await;
+        let wheel = "document.querySelector('.frame').dispatchEvent(new WheelEvent('wheel', {
+            deltaY: -500, clientX: 300, clientY: 300, bubbles: true, cancelable: true }));";
+        page.run(wheel).await;
+        page.until("by the wheel", &format!("{transform}.includes('scale(2.4')"))
+            .await;
+        press(&page, "0").await;
+
+        let note = "const real = URL.createObjectURL;
+            URL.createObjectURL = (blob) => { window.file = blob; return real.call(URL, blob); };
+            HTMLAnchorElement.prototype.click = function () { window.fileName = this.download; };";
+        page.run(note).await;
+        page.click("#snapshot").await;
+        page.until("the file", "window.fileName?.endsWith('.jpg')")
+            .await;
+        page.run("createImageBitmap(window.file).then(({ width, height }) => { window.size = `${width} ${height}`; });")
+            .await;
+        page.until("a picture of the camera's size", "window.size === '640 360'")
+            .await;
+        program.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sound_stays_as_it_was_chosen_where_the_browser_lets_it() {
+    let _turn = take_turn();
+    with_picture(|page, program| async move {
+        page.click("#sound").await;
+        page.until("sound", "!document.getElementById('video').muted")
+            .await;
+        // A page that nobody has clicked on yet may not sound: the picture plays without it.
+        let address = page.run("return location.href").await;
+        page.open("about:blank").await;
+        page.open(address.as_str().unwrap()).await;
+        page.frames_advance(VIDEO, 10).await;
+        page.until(
+            "it says so",
+            "document.getElementById('sound').getAttribute('aria-pressed') === 'false'",
+        )
+        .await;
+        assert_eq!(
+            page.run("return localStorage.getItem('apiary.muted')")
+                .await,
+            "off"
+        );
+        program.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_tells_the_camera_is_shown_when_it_reports_it() {
+    let _turn = take_turn();
+    with_picture(|page, program| async move {
+        let [camera] = program.camera_ids();
+        page.run("document.querySelector('input[name=\"mode\"][value=\"LIVESTREAMONLY\"]').click()")
+            .await;
+        program
+            .camera(&camera)
+            .wait_for(DEADLINE, |camera| camera.mode == Mode::LiveStreamOnly)
+            .await
+            .unwrap();
+        page.until("the camera's word", "document.getElementById('mode-hint').textContent.includes('reports nothing')")
+            .await;
+
+        page.run("document.getElementById('settings').open = true")
+            .await;
+        let set = "const select = document.querySelector('select[name=\"frameRate\"]');
+            select.value = '15';
+            select.dispatchEvent(new Event('change', { bubbles: true }));";
+        page.run(set).await;
+        let reported = "document.querySelector('select[name=\"frameRate\"]').value === '15' \
+            && !document.querySelector('.settings .spinner')";
+        page.until("the camera has it", reported).await;
+        let asked = format!("(fetch('/cameras/{camera}').then((answer) => answer.json())
+            .then(({{ settings }}) => {{ window.rate = JSON.stringify(settings); }}), window.rate?.includes('\"frameRate\":\"15\"'))");
+        page.until("the server has heard it", &asked).await;
+
+        page.run("document.getElementById('label').open = true")
+            .await;
+        page.fill(&[("#label input[name='name']", "Pond"), ("#label input[name='room']", "Garden")])
+            .await;
+        page.click("#label button").await;
+        page.until("its name", "document.getElementById('name').textContent === 'Pond' && document.title.startsWith('Pond')")
+            .await;
+        program.stop().await;
+    })
+    .await;
+}
