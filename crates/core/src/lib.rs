@@ -7,6 +7,7 @@
 
 pub mod ingest;
 pub mod lifecycle;
+pub mod push;
 pub mod ring;
 pub mod splice;
 pub mod srtp;
