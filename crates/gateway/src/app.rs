@@ -26,7 +26,8 @@ use crate::metrics::MetricsListener;
 use crate::mqtt::tls::TlsFileError;
 use crate::mqtt::{Mqtt, MqttStartError};
 use crate::oidc::OpenId;
-use crate::operation::{Operation, Reloaded, Reloads, ServiceManager};
+use crate::operation::{Announcers, Operation, Reloaded, Reloads, ServiceManager};
+use crate::push::{Push, PushStartError};
 use crate::secret::Secret;
 use crate::supervisor::{CameraCommands, Supervisor, SupervisorParts};
 use crate::tls::{Tls, TlsStartError};
@@ -108,6 +109,9 @@ pub enum AppError {
     /// The certificate authority of somebody who is asked or told something cannot be used.
     #[error(transparent)]
     Authority(#[from] TlsFileError),
+    /// Browsers cannot be notified.
+    #[error(transparent)]
+    Push(#[from] PushStartError),
     /// There are no keys of signed tokens.
     #[error(transparent)]
     PublicKeys(#[from] PublicKeysError),
@@ -245,7 +249,7 @@ impl App {
             writer: writer.clone(),
         };
         let ended = match self.start_control(parts).await {
-            Ok((supervisor, accounts)) => {
+            Ok((supervisor, accounts, push)) => {
                 let media = Arc::clone(&engine.engine);
                 let webhooks = self.webhooks.clone();
                 let reloader = self.reloads.reloader();
@@ -255,7 +259,7 @@ impl App {
                         media,
                         commands,
                         writer,
-                        webhooks,
+                        Announcers { webhooks, push },
                         reloader,
                         self.tls.as_ref().map(Tls::https),
                     ),
@@ -278,11 +282,11 @@ impl App {
         ended
     }
 
-    /// What decides: who may do what, and what streams do.
+    /// What decides: who may do what, what streams do, and who is notified of it.
     async fn start_control(
         &mut self,
         parts: SupervisorParts,
-    ) -> Result<(Supervisor, Arc<Accounts>), AppError> {
+    ) -> Result<(Supervisor, Arc<Accounts>, Push), AppError> {
         let accounts = Accounts::open(
             Arc::clone(&self.accounts),
             parts.writer.clone(),
@@ -291,8 +295,9 @@ impl App {
         .await?;
         let accounts = Arc::new(accounts);
         self.keep_public_keys(&accounts).await?;
+        let push = Push::open(&self.config.push, self.accounts.as_ref()).await?;
         let supervisor = Supervisor::start_up(parts).await?;
-        Ok((supervisor, accounts))
+        Ok((supervisor, accounts, push))
     }
 
     /// Keys of a file must be there; a server may come later.
@@ -336,6 +341,7 @@ impl App {
         };
         let operation = parts.operation.clone();
         let webhooks = self.webhooks.tell_of(&supervisor).await;
+        let push = operation.push.tell_of(&supervisor, &parts.accounts);
         let metrics = listeners
             .metrics
             .map(|listener| MetricsListener::start(operation.metrics.clone(), listener));
@@ -353,6 +359,7 @@ impl App {
         }
         // Pages are told by both: that the server goes, and that their stream does.
         tokio::join!(server.shutdown(), supervisor.shutdown());
+        push.shutdown().await;
         // They are told that streams stopped.
         webhooks.shutdown().await;
     }

@@ -21,6 +21,7 @@ pub mod metrics;
 pub mod mqtt;
 pub mod oidc;
 pub mod operation;
+pub mod push;
 pub mod recent_log;
 pub mod secret;
 pub mod supervisor;

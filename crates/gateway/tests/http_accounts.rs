@@ -238,9 +238,15 @@ impl Operation {
         let url = self.path.replace("{camera_id}", camera);
         let url = url.replace("{file}", "app.css").replace("{session}", "x");
         let nothing = uuid::Uuid::nil().to_string();
-        ["{session_id}", "{user_id}", "{token_id}", "{share_id}"]
-            .iter()
-            .fold(url, |url, name| url.replace(name, &nothing))
+        [
+            "{session_id}",
+            "{user_id}",
+            "{token_id}",
+            "{share_id}",
+            "{subscription_id}",
+        ]
+        .iter()
+        .fold(url, |url, name| url.replace(name, &nothing))
     }
 }
 

@@ -7,7 +7,7 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
 
-use crate::accounts::{ApiTokenRow, AuditRow, LoginRow, ShareRow, UserRow};
+use crate::accounts::{ApiTokenRow, AuditRow, LoginRow, ShareRow, SubscriptionRow, UserRow};
 use crate::error::StoreError;
 use crate::rows::{
     CameraEvent, CameraLabel, CameraReport, CameraRow, InterruptedSession, StreamSession,
@@ -265,6 +265,28 @@ pub(crate) fn share<R: TextRow>(row: &R) -> Result<ShareRow, StoreError> {
         label: columns.required("label")?,
         created_at: columns.required("created_at")?,
         expires_at: columns.required("expires_at")?,
+    })
+}
+
+pub(crate) fn subscription<R: TextRow>(row: &R) -> Result<SubscriptionRow, StoreError> {
+    let columns = Columns {
+        table: "push_subscriptions",
+        row,
+    };
+    Ok(SubscriptionRow {
+        subscription: columns.required("subscription_id")?,
+        user: columns.optional("user_id")?,
+        login: columns.optional("login_id")?,
+        endpoint: columns.required("endpoint")?,
+        p256dh: columns.required("p256dh")?,
+        auth: columns.required("auth")?,
+        site: columns.optional_text("site")?,
+        name: columns.required("name")?,
+        cameras: columns.required("cameras")?,
+        kinds: columns.required("kinds")?,
+        quiet: columns.optional("quiet")?,
+        paused_at: columns.optional("paused_at")?,
+        created_at: columns.required("created_at")?,
     })
 }
 

@@ -26,7 +26,8 @@ use apiary_wire::id::CameraId;
 
 pub use accounts::{
     AccountStore, AccountTables, AccountWrite, ApiTokenRow, AuditOutcome, AuditRow, CameraScope,
-    CameraScopeError, LoginId, LoginRow, Role, SecretHash, SecretHashError, ShareId, ShareRow,
+    CameraScopeError, LoginId, LoginRow, PushKind, PushKinds, QuietHours, QuietHoursError, Role,
+    SecretHash, SecretHashError, ShareId, ShareRow, SubscriptionId, SubscriptionRow, TimeOfDay,
     TokenId, UserId, UserRow,
 };
 pub use copy::CopyError;

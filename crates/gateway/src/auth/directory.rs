@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use apiary_store::{
     AccountTables, AccountWrite, ApiTokenRow, LoginId, LoginRow, SecretHash, ShareId, ShareRow,
-    TokenId, UserId, UserRow,
+    SubscriptionId, SubscriptionRow, TokenId, UserId, UserRow,
 };
 
 #[derive(Debug, Default)]
@@ -19,6 +19,7 @@ pub(super) struct Directory {
     tokens: HashMap<TokenId, ApiTokenRow>,
     token_secrets: HashMap<SecretHash, TokenId>,
     shares: HashMap<ShareId, ShareRow>,
+    subscriptions: HashMap<SubscriptionId, SubscriptionRow>,
 }
 
 impl Directory {
@@ -27,7 +28,13 @@ impl Directory {
         let writes = (tables.users.into_iter().map(AccountWrite::User))
             .chain(tables.logins.into_iter().map(AccountWrite::Login))
             .chain(tables.tokens.into_iter().map(AccountWrite::Token))
-            .chain(tables.shares.into_iter().map(AccountWrite::Share));
+            .chain(tables.shares.into_iter().map(AccountWrite::Share))
+            .chain(
+                tables
+                    .subscriptions
+                    .into_iter()
+                    .map(AccountWrite::Subscription),
+            );
         for write in writes {
             directory.apply(write);
         }
@@ -58,6 +65,10 @@ impl Directory {
                 if let Some(row) = self.logins.remove(&login) {
                     self.login_secrets.remove(&row.secret);
                 }
+                let subscriptions = self.subscriptions.values_mut();
+                for row in subscriptions.filter(|row| row.login == Some(login)) {
+                    row.login = None;
+                }
             }
             AccountWrite::Token(row) => {
                 self.token_secrets.insert(row.secret, row.token);
@@ -73,6 +84,12 @@ impl Directory {
             }
             AccountWrite::RemoveShare(share) => {
                 self.shares.remove(&share);
+            }
+            AccountWrite::Subscription(row) => {
+                self.subscriptions.insert(row.subscription, row);
+            }
+            AccountWrite::RemoveSubscription(subscription) => {
+                self.subscriptions.remove(&subscription);
             }
             AccountWrite::Audit(_) => {} // it is only ever read from the database
         }
@@ -94,6 +111,7 @@ impl Directory {
         self.token_secrets
             .retain(|_, token| tokens.contains_key(token));
         self.shares.retain(|_, row| row.user != user);
+        self.subscriptions.retain(|_, row| row.user != Some(user));
     }
 
     pub(super) fn user(&self, user: UserId) -> Option<&UserRow> {
@@ -142,5 +160,13 @@ impl Directory {
 
     pub(super) fn shares(&self) -> impl Iterator<Item = &ShareRow> {
         self.shares.values()
+    }
+
+    pub(super) fn subscription(&self, subscription: SubscriptionId) -> Option<&SubscriptionRow> {
+        self.subscriptions.get(&subscription)
+    }
+
+    pub(super) fn subscriptions(&self) -> impl Iterator<Item = &SubscriptionRow> {
+        self.subscriptions.values()
     }
 }

@@ -17,8 +17,8 @@ mod throttle;
 
 pub(crate) use accounts::scope;
 pub use accounts::{
-    AccountError, Accounts, Actor, ClientInfo, NewLogin, NewShare, NewToken, NewUser, ProvidedUser,
-    UserChange,
+    AccountError, Accounts, Actor, ClientInfo, NewLogin, NewShare, NewSubscription, NewToken,
+    NewUser, ProvidedUser, SubscriptionChange, UserChange,
 };
 pub use credential::{ShareKey, new_secret};
 pub(crate) use jwks::Unverified;

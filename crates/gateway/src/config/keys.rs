@@ -173,6 +173,10 @@ pub const KEYS: &[Key] = &[
     key("webhooks.ca", ""),
     key("webhooks.queue_limit", "1000"),
     key("webhooks.keep_s", "86400"),
+    key("push.enabled", "true"),
+    key("push.contact", ""),
+    key("push.allow_private", "[]"),
+    key("push.ca", ""),
 ];
 
 /// Names of existing installations that set a key of ours.

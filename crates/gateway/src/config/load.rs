@@ -14,7 +14,7 @@ use super::{
     Config, Credentials, DataConfig, DatabaseConfig, EmbeddedBrokerConfig, Engine, HttpConfig,
     IngestConfig, LogConfig, LogFormat, MediaConfig, MqttConfig, NetworkConfig, SignalingConfig,
     StreamConfig, TlsFiles, Verify, Written, auth, kurento, metrics, mqtt_access, network, oidc,
-    otlp, retention, tls, turn, validate, webhooks,
+    otlp, push, retention, tls, turn, validate, webhooks,
 };
 use crate::secret::Secret;
 
@@ -67,6 +67,7 @@ impl Config {
             metrics: metrics::load(&mut reader),
             turn: turn::load(&mut reader),
             webhooks: webhooks::load(&mut reader),
+            push: push::load(&mut reader),
             oidc: oidc::load(&mut reader),
             otlp: otlp::load(&mut reader),
             written: Written::of(reader.entries()),

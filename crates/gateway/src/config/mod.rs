@@ -22,6 +22,7 @@ mod mqtt_access;
 mod network;
 mod oidc;
 mod otlp;
+mod push;
 mod raw;
 mod reader;
 mod retention;
@@ -55,6 +56,7 @@ pub use mqtt_access::{ExtraClient, MqttAccess};
 pub use network::primary_ipv4;
 pub use oidc::{CALLBACK_PATH, OidcConfig};
 pub use otlp::OtlpConfig;
+pub use push::PushConfig;
 pub use raw::Origin;
 pub use tls::{AcmeChallenge, AcmeConfig, CertificateSource, ExternalAccount, TlsConfig};
 pub use turn::{DEFAULT_LIFETIME, IceUrl, Relays, TurnConfig};
@@ -101,6 +103,8 @@ pub struct Config {
     pub turn: Option<TurnConfig>,
     /// Who is told what happens, where anybody is.
     pub webhooks: Option<WebhooksConfig>,
+    /// Notifications in browsers.
+    pub push: PushConfig,
     /// The provider at which people may log in, where there is one.
     pub oidc: Option<OidcConfig>,
     /// Where traces and logs are sent, where they are.

@@ -22,6 +22,7 @@ pub mod openapi;
 mod operation;
 mod origin;
 mod policy;
+mod push;
 mod rate;
 pub(crate) mod redirect;
 mod rest;

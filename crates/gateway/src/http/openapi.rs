@@ -25,6 +25,7 @@ use super::server::documented_routes;
         (name = "whep", description = "WebRTC-HTTP egress (draft-ietf-wish-whep), for any standard player"),
         (name = "signaling", description = "WebRTC signaling over a WebSocket; docs/api.md describes its messages"),
         (name = "accounts", description = "Logging in and out, users, API tokens, share links, the audit log"),
+        (name = "notifications", description = "Devices that are notified by Web Push"),
         (name = "operation", description = "For those who run the program: whether it is alive and ready, and its figures"),
         (name = "pages", description = "What people open in a browser"),
     )

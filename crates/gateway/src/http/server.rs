@@ -19,8 +19,8 @@ use super::redirect::{self, Target};
 use super::serving::{Secured, Serving};
 use super::state::{HttpListeners, HttpParts, HttpState, MAX_SOCKETS};
 use super::{
-    accounts, admin, assets, ice_servers, live, openapi, operation, rest, signaling, trace, views,
-    webhooks, whep,
+    accounts, admin, assets, ice_servers, live, openapi, operation, push, rest, signaling, trace,
+    views, webhooks, whep,
 };
 use crate::tls::Https;
 
@@ -104,6 +104,7 @@ pub(super) fn documented_routes() -> OpenApiRouter<HttpState> {
         .merge(admin::routes())
         .add(Admin, routes!(webhooks::test))
         .merge(accounts::routes())
+        .merge(push::routes())
         .add(Known, routes!(ice_servers::ice_servers))
         .merge(whep::routes())
         .add(Known, routes!(signaling::upgrade))

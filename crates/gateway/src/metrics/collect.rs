@@ -13,6 +13,7 @@ use super::counters::HistogramCounts;
 use super::process;
 use super::text::Exposition;
 use crate::operation::{Pulse, Readiness};
+use crate::push::Push;
 use crate::supervisor::{CameraCommands, Supervisor};
 use crate::tls::Https;
 use crate::webhooks::Webhooks;
@@ -33,6 +34,8 @@ pub struct Sources {
     pub pulse: Arc<Pulse>,
     /// Events on their way to other programs.
     pub webhooks: Webhooks,
+    /// Notifications on their way to browsers.
+    pub push: Push,
     /// The certificate, where HTTPS is spoken.
     pub https: Option<Https>,
     /// Pages that are told how everything stands.
@@ -77,6 +80,7 @@ impl Metrics {
         database(&mut text, sources);
         media_servers(&mut text, sources);
         webhooks(&mut text, sources);
+        notifications(&mut text, sources);
         certificate(&mut text, sources);
         text.gauge(
             "apiary_live_sockets",
@@ -318,6 +322,37 @@ fn webhooks(text: &mut Exposition, sources: &Sources) {
     let mut dropped = text.counter(
         "apiary_webhook_events_dropped_total",
         "Events that a webhook was never told.",
+    );
+    for (reason, count) in counts.dropped.counts() {
+        dropped.with(&[("reason", reason)], count);
+    }
+}
+
+fn notifications(text: &mut Exposition, sources: &Sources) {
+    let counts = sources.push.counts();
+    text.counter(
+        "apiary_push_messages_sent_total",
+        "Notifications that a push service took.",
+    )
+    .is(counts.sent.get());
+    text.counter(
+        "apiary_push_attempts_failed_total",
+        "Attempts to send a notification that failed.",
+    )
+    .is(counts.failed.get());
+    text.counter(
+        "apiary_push_devices_gone_total",
+        "Devices that their push service knew no longer.",
+    )
+    .is(counts.gone.get());
+    text.gauge(
+        "apiary_push_messages_waiting",
+        "Notifications that wait for a push service to take them.",
+    )
+    .is(counts.waiting());
+    let mut dropped = text.counter(
+        "apiary_push_messages_dropped_total",
+        "Notifications that were never sent.",
     );
     for (reason, count) in counts.dropped.counts() {
         dropped.with(&[("reason", reason)], count);

@@ -16,6 +16,7 @@ use apiary_media::engine::MediaEngine;
 use apiary_store::StoreWriter;
 
 use crate::metrics::{Metrics, Sources};
+use crate::push::Push;
 use crate::supervisor::{CameraCommands, Supervisor};
 use crate::tls::Https;
 use crate::webhooks::Webhooks;
@@ -37,6 +38,8 @@ pub struct Operation {
     pub metrics: Metrics,
     /// Who is told what happens.
     pub webhooks: Webhooks,
+    /// Browsers that are.
+    pub push: Push,
     /// Has its settings read again.
     pub reloader: Reloader,
     /// The queue of the database.
@@ -46,6 +49,14 @@ pub struct Operation {
     pulse: Arc<Pulse>,
 }
 
+/// What tells others what happens.
+pub struct Announcers {
+    /// Other programs.
+    pub webhooks: Webhooks,
+    /// Browsers.
+    pub push: Push,
+}
+
 impl Operation {
     /// Of a program with these parts; [`Operation::watch`] keeps looking at it.
     pub fn new(
@@ -53,10 +64,11 @@ impl Operation {
         engine: Arc<dyn MediaEngine>,
         commands: Arc<dyn CameraCommands>,
         writer: StoreWriter,
-        webhooks: Webhooks,
+        announcers: Announcers,
         reloader: Reloader,
         https: Option<Https>,
     ) -> Self {
+        let Announcers { webhooks, push } = announcers;
         let pulse = Arc::new(Pulse::default());
         let readiness = Readiness::new(commands.broker(), Arc::clone(&engine), writer.clone());
         let liveness = Liveness::new(Arc::clone(&engine), Arc::clone(&pulse));
@@ -69,6 +81,7 @@ impl Operation {
             readiness: readiness.clone(),
             pulse: Arc::clone(&pulse),
             webhooks: webhooks.clone(),
+            push: push.clone(),
             https,
             live_sockets: Arc::clone(&live_sockets),
         });
@@ -77,6 +90,7 @@ impl Operation {
             liveness,
             metrics,
             webhooks,
+            push,
             reloader,
             writer,
             live_sockets,

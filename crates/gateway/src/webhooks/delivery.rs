@@ -1,39 +1,18 @@
-//! One attempt: an event, signed, on a connection of its own to an address that was judged.
-//!
-//! Redirects are not followed, no proxy is used, and of the answer only the head is read: nothing that a receiver says leads
-//! anywhere.
+//! One attempt: an event, signed, by the [`Door`].
 
 use std::io;
-use std::sync::Arc;
-use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use axum::body::Body;
-use futures_util::future::{Either, select};
-use hyper::client::conn::http1;
-use hyper::header::{CONTENT_TYPE, HOST, USER_AGENT};
+use hyper::header::CONTENT_TYPE;
 use hyper::{Request, StatusCode};
-use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
-use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
-use url::{Host, Position, Url};
+use url::Url;
 
-use super::address::{self, AddressError, Lookup, SystemLookup};
-use crate::config::values::IpNetwork;
+use super::address::AddressError;
+use super::door::{self, ATTEMPT_TIMEOUT, Door, DoorError};
 use crate::config::{ReceiverUrl, WebhooksConfig};
-use crate::mqtt::tls::{self, TlsFileError};
-
-/// The whole attempt, from the lookup to the head of the answer.
-pub(super) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest head of an answer.
-const MAX_ANSWER: usize = 16 << 10;
-/// What we call ourselves.
-const AGENT: &str = concat!("apiary/", env!("CARGO_PKG_VERSION"));
+use crate::mqtt::tls::TlsFileError;
 
 /// Why an attempt failed.
 #[derive(Debug, thiserror::Error)]
@@ -65,18 +44,23 @@ pub enum DeliveryError {
     Status(StatusCode),
 }
 
+impl From<DoorError> for DeliveryError {
+    fn from(error: DoorError) -> Self {
+        match error {
+            DoorError::Address(error) => Self::Address(error),
+            DoorError::Connect(error) => Self::Connect(error),
+            DoorError::Tls(error) => Self::Tls(error),
+            DoorError::Http(error) => Self::Http(error),
+            DoorError::Silent => Self::Silent,
+        }
+    }
+}
+
 impl DeliveryError {
     /// The receiver understood it and does not want it; another attempt will hardly change that.
     pub(super) fn is_refusal(&self) -> bool {
         match self {
-            Self::Status(status) => {
-                let passing = [
-                    StatusCode::REQUEST_TIMEOUT,
-                    StatusCode::TOO_EARLY,
-                    StatusCode::TOO_MANY_REQUESTS,
-                ];
-                status.is_client_error() && !passing.contains(status)
-            }
+            Self::Status(status) => status.is_client_error() && !door::may_pass(*status),
             Self::Address(_)
             | Self::Connect(_)
             | Self::Tls(_)
@@ -98,9 +82,7 @@ pub(super) struct Message {
 /// Sends events.
 pub(super) struct Sender {
     key: hmac::Key,
-    tls: Arc<ClientConfig>,
-    allowed: Vec<IpNetwork>,
-    names: Box<dyn Lookup>,
+    door: Door,
 }
 
 impl Sender {
@@ -111,9 +93,7 @@ impl Sender {
     pub(super) fn new(config: &WebhooksConfig) -> Result<Self, TlsFileError> {
         Ok(Self {
             key: hmac::Key::new(hmac::HMAC_SHA256, config.secret.expose().as_bytes()),
-            tls: Arc::new(tls::trusting("webhooks.ca", config.ca.as_deref())?),
-            allowed: config.allow_private.clone(),
-            names: Box::new(SystemLookup),
+            door: Door::new("webhooks.ca", config.ca.as_deref(), &config.allow_private)?,
         })
     }
 
@@ -126,9 +106,12 @@ impl Sender {
         receiver: &ReceiverUrl,
         message: &Message,
     ) -> Result<StatusCode, DeliveryError> {
-        let attempt = self.attempt(receiver.expose(), message);
-        let status = timeout(ATTEMPT_TIMEOUT, attempt).await;
-        let status = status.map_err(|_| DeliveryError::Silent)??;
+        let url = receiver.expose();
+        let status = self
+            .door
+            .send(url, self.request(url, message))
+            .await?
+            .status;
         if status.is_success() {
             Ok(status)
         } else if status.is_redirection() {
@@ -136,19 +119,6 @@ impl Sender {
         } else {
             Err(DeliveryError::Status(status))
         }
-    }
-
-    async fn attempt(&self, url: &Url, message: &Message) -> Result<StatusCode, DeliveryError> {
-        let addresses = address::resolve(url, &self.allowed, self.names.as_ref()).await?;
-        let request = self.request(url, message);
-        let stream = TcpStream::connect(&addresses[..]).await;
-        let stream = stream.map_err(DeliveryError::Connect)?;
-        if url.scheme() != "https" {
-            return exchange(stream, request).await;
-        }
-        let connector = TlsConnector::from(Arc::clone(&self.tls));
-        let stream = connector.connect(server_name(url)?, stream).await;
-        exchange(stream.map_err(DeliveryError::Tls)?, request).await
     }
 
     fn request(&self, url: &Url, message: &Message) -> Request<Body> {
@@ -160,9 +130,7 @@ impl Sender {
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect();
-        Request::post(&url[Position::BeforePath..Position::AfterQuery])
-            .header(HOST, &url[Position::BeforeHost..Position::AfterPort])
-            .header(USER_AGENT, AGENT)
+        door::post(url)
             .header(CONTENT_TYPE, "application/json")
             .header("apiary-event", &message.kind)
             .header("apiary-id", &message.id)
@@ -171,36 +139,6 @@ impl Sender {
             .body(Body::from(message.body.clone()))
             .expect("a URL that was parsed and our own texts make a request")
     }
-}
-
-fn server_name(url: &Url) -> Result<ServerName<'static>, DeliveryError> {
-    let name = match url.host() {
-        Some(Host::Ipv4(address)) => ServerName::from(std::net::IpAddr::from(address)),
-        Some(Host::Ipv6(address)) => ServerName::from(std::net::IpAddr::from(address)),
-        Some(Host::Domain(name)) => ServerName::try_from(name.to_owned())
-            .map_err(|error| DeliveryError::Tls(io::Error::other(error)))?,
-        None => return Err(DeliveryError::Tls(io::ErrorKind::InvalidInput.into())),
-    };
-    Ok(name)
-}
-
-/// Sends the request and reads the head of the answer; the connection ends with that.
-async fn exchange(
-    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    request: Request<Body>,
-) -> Result<StatusCode, DeliveryError> {
-    let mut http = http1::Builder::new();
-    let handshake = http
-        .max_buf_size(MAX_ANSWER)
-        .handshake(TokioIo::new(stream));
-    let (mut requests, connection) = handshake.await.map_err(DeliveryError::Http)?;
-    let answer = std::pin::pin!(requests.send_request(request));
-    let answer = match select(answer, std::pin::pin!(connection)).await {
-        Either::Left((answer, _)) => answer,
-        // It may be over as soon as the answer is there.
-        Either::Right((_, answer)) => answer.await,
-    };
-    Ok(answer.map_err(DeliveryError::Http)?.status())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -10,6 +10,9 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::config::values::IpNetwork;
+use crate::mqtt::tls;
+use crate::webhooks::address::Lookup;
 
 const NAME: &str = "hooks.example";
 
@@ -34,9 +37,11 @@ fn sender(answers: &[&[SocketAddr]]) -> Sender {
     let answers = answers.iter().map(|answer| answer.to_vec()).collect();
     Sender {
         key: hmac::Key::new(hmac::HMAC_SHA256, b"secret"),
-        tls: Arc::new(tls::trusting("webhooks.ca", None).unwrap()),
-        allowed: vec![IpNetwork::new([127, 0, 0, 1].into(), 32).unwrap()],
-        names: Box::new(Answers(Mutex::new(answers))),
+        door: Door {
+            tls: Arc::new(tls::trusting("webhooks.ca", None).unwrap()),
+            allowed: vec![IpNetwork::new([127, 0, 0, 1].into(), 32).unwrap()],
+            names: Box::new(Answers(Mutex::new(answers))),
+        },
     }
 }
 
@@ -178,7 +183,7 @@ async fn https_is_spoken_with_whom_the_authority_vouches_for() {
         });
         let mut sender = sender(&[&[address]]);
         if trusted {
-            sender.tls = Arc::new(tls::trusting("webhooks.ca", Some(&ca)).unwrap());
+            sender.door.tls = Arc::new(tls::trusting("webhooks.ca", Some(&ca)).unwrap());
         }
         let url = ReceiverUrl::of(&format!("https://{NAME}:{}/", address.port()));
         let outcome = sender.send(&url, &message()).await;

@@ -78,15 +78,15 @@ impl Event {
 
 /// Something that receivers are told.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Happened {
-    pub(super) kind: EventKind,
-    pub(super) camera: CameraId,
+pub(crate) struct Happened {
+    pub(crate) kind: EventKind,
+    pub(crate) camera: CameraId,
     data: Value,
 }
 
 /// Finds what happened in what the supervisor tells.
 #[derive(Debug, Default)]
-pub(super) struct Translator {
+pub(crate) struct Translator {
     /// The streams that run.
     streams: HashMap<CameraId, Stream>,
     online: HashMap<CameraId, bool>,
@@ -103,7 +103,7 @@ struct Stream {
 
 impl Translator {
     /// What is known at the start is no news.
-    pub(super) fn begin(cameras: &[CameraSnapshot]) -> Self {
+    pub(crate) fn begin(cameras: &[CameraSnapshot]) -> Self {
         let online = |camera: &CameraSnapshot| Some((camera.camera, camera.online?));
         Self {
             streams: HashMap::new(),
@@ -172,7 +172,7 @@ impl Translator {
         kinds.into_iter().map(happened).collect()
     }
 
-    pub(super) fn on_camera(&mut self, snapshot: &CameraSnapshot) -> Option<Happened> {
+    pub(crate) fn on_camera(&mut self, snapshot: &CameraSnapshot) -> Option<Happened> {
         let online = snapshot.online?;
         let before = self.online.insert(snapshot.camera, online);
         let kind = match online {

@@ -1,13 +1,14 @@
 //! Webhooks: other programs are told over HTTP what happens to streams, viewers and cameras.
 //!
 //! [`watch`] takes note of what the supervisor tells ([`event`]) and hands it to each [`receiver`], which keeps it in a
-//! [`queue`] on disk and has it sent ([`delivery`]) to an [`address`] that was judged. Nothing that is live waits for any of
+//! [`queue`] on disk and has it sent ([`delivery`]) through the [`door`] to an [`address`] that was judged. Nothing that is live waits for any of
 //! it: what cannot be kept is dropped and counted ([`counts`]).
 
 pub(crate) mod address;
 mod counts;
 mod delivery;
-mod event;
+pub(crate) mod door;
+pub(crate) mod event;
 mod queue;
 mod receiver;
 mod watch;

@@ -9,18 +9,19 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use apiary::auth::Accounts;
+use apiary::auth::{Accounts, Principal};
 use apiary::config::{Config, Environment, TurnConfig};
 use apiary::engine::StartedEngine;
 use apiary::http::{Bounds, HttpListeners, HttpParts, HttpServer};
 use apiary::mqtt::{BrokerState, ControlError, ControlEvent};
 use apiary::oidc::OpenId;
-use apiary::operation::{Operation, Reloads};
+use apiary::operation::{Announcers, Operation, Reloads};
+use apiary::push::{Counts as PushCounts, Push, PushTask};
 use apiary::supervisor::{CameraCommands, Supervisor, SupervisorParts};
 use apiary::tls::Https;
 use apiary::webhooks::Webhooks;
 use apiary_media::engine::EngineEvent;
-use apiary_store::{SqliteStore, Store, StoreWriter, WriterTask};
+use apiary_store::{SqliteStore, Store, StoreWriter, SubscriptionRow, WriterTask};
 use apiary_wire::camera::{CameraMessage, Command};
 use apiary_wire::id::CameraId;
 use async_trait::async_trait;
@@ -67,6 +68,8 @@ pub(crate) struct Gateway {
     client: reqwest::Client,
     server: HttpServer,
     writer: WriterTask,
+    push: Push,
+    notifying: PushTask,
     watching: JoinHandle<()>,
     _dir: tempfile::TempDir,
 }
@@ -131,6 +134,7 @@ impl Gateway {
         let auth = config.auth.clone();
         let oidc = config.oidc.as_ref();
         let oidc = oidc.map(|oidc| Arc::new(OpenId::new(oidc).unwrap()));
+        let push = Push::open(&config.push, database.as_ref()).await.unwrap();
         let accounts = Accounts::open(database, writes.clone(), &auth).await;
         let accounts = Arc::new(accounts.unwrap());
         let supervisor = Supervisor::start_up(SupervisorParts {
@@ -149,10 +153,14 @@ impl Gateway {
             engine.clone(),
             cameras.clone(),
             writes,
-            webhooks,
+            Announcers {
+                webhooks,
+                push: push.clone(),
+            },
             Reloads::none().reloader(),
             https.clone(),
         );
+        let notifying = push.tell_of(&supervisor, &accounts);
         let watched = operation.clone();
         let parts = HttpParts {
             supervisor: supervisor.clone(),
@@ -191,6 +199,8 @@ impl Gateway {
                 },
             ),
             writer,
+            push,
+            notifying,
             watching: tokio::spawn(async move { watched.watch().await }),
             _dir: dir,
         }
@@ -199,6 +209,7 @@ impl Gateway {
     pub(crate) async fn stop(self) {
         within("the shutdown", async {
             self.watching.abort();
+            self.notifying.shutdown().await;
             self.supervisor.shutdown().await;
             self.server.shutdown().await;
             self.writer.shutdown(Duration::from_secs(1)).await;
@@ -255,6 +266,26 @@ impl Gateway {
         self.until("active", || {
             let stream = self.supervisor.stream(id(camera));
             stream.is_some_and(|stream| stream.phase.as_str() == "active")
+        })
+        .await;
+    }
+
+    /// What was counted about notifications.
+    pub(crate) fn push_counts(&self) -> &PushCounts {
+        self.push.counts()
+    }
+
+    /// Waits until those who are notified are so.
+    pub(crate) async fn until_subscribed(
+        &self,
+        what: &str,
+        is_so: impl Fn(&[SubscriptionRow]) -> bool,
+    ) {
+        let mut changes = self.accounts.changes();
+        within(what, async {
+            while !is_so(&self.accounts.subscriptions_of(&Principal::anybody())) {
+                changes.changed().await.unwrap();
+            }
         })
         .await;
     }

@@ -1,8 +1,9 @@
-//! Accounts: users, their logins and tokens, share links, the audit log, and keys that the installation made for itself.
+//! Accounts: users, their logins and tokens, share links, the browsers they are notified in, the audit log, and keys that the installation made for itself.
 //!
 //! Unlike the history behind [`crate::StoreWriter`], what is written here is waited for: who revokes something must know
 //! that it stays revoked. What a role may do does not belong here.
 
+mod push;
 mod rows;
 mod statements;
 
@@ -11,10 +12,11 @@ use jiff::Timestamp;
 
 use crate::error::StoreError;
 
+pub use push::{PushKind, PushKinds, QuietHours, QuietHoursError, SubscriptionRow, TimeOfDay};
 pub use rows::{
     AccountTables, AccountWrite, ApiTokenRow, AuditOutcome, AuditRow, CameraScope,
     CameraScopeError, LoginId, LoginRow, Role, SecretHash, SecretHashError, ShareId, ShareRow,
-    TokenId, UserId, UserRow,
+    SubscriptionId, TokenId, UserId, UserRow,
 };
 pub(crate) use statements::{postgres, sqlite};
 

@@ -8,6 +8,7 @@ use apiary_wire::id::{CameraId, CameraIdError};
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::push::SubscriptionRow;
 use crate::rows::{UnknownWord, words};
 
 macro_rules! ids {
@@ -51,6 +52,8 @@ ids! {
     TokenId,
     /// Names a share link.
     ShareId,
+    /// Names a browser that is notified.
+    SubscriptionId,
 }
 
 /// What somebody may do at all; each may do what those after it may.
@@ -305,6 +308,8 @@ pub struct AccountTables {
     pub tokens: Vec<ApiTokenRow>,
     /// Share links.
     pub shares: Vec<ShareRow>,
+    /// Browsers that are notified.
+    pub subscriptions: Vec<SubscriptionRow>,
 }
 
 /// A change of accounts: a whole row, new or not, or the end of one.
@@ -312,11 +317,11 @@ pub struct AccountTables {
 pub enum AccountWrite {
     /// A user.
     User(UserRow),
-    /// A user goes, with all logins, tokens and shares.
+    /// A user goes, with all logins, tokens, shares and subscriptions.
     RemoveUser(UserId),
     /// A login.
     Login(LoginRow),
-    /// A login ends.
+    /// A login ends; what it subscribed is kept without it.
     RemoveLogin(LoginId),
     /// A token.
     Token(ApiTokenRow),
@@ -326,6 +331,10 @@ pub enum AccountWrite {
     Share(ShareRow),
     /// A share link ends.
     RemoveShare(ShareId),
+    /// A browser that is notified.
+    Subscription(SubscriptionRow),
+    /// It is no longer.
+    RemoveSubscription(SubscriptionId),
     /// An entry of the audit log.
     Audit(AuditRow),
 }

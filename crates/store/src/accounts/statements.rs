@@ -12,6 +12,7 @@ macro_rules! statements {
             use crate::accounts::rows::{
                 AccountTables, AccountWrite, ApiTokenRow, AuditRow, LoginRow, ShareRow, UserRow,
             };
+            use crate::accounts::push::SubscriptionRow;
             use crate::columns;
             use crate::error::StoreError;
 
@@ -69,6 +70,11 @@ macro_rules! statements {
                     AccountWrite::RemoveShare(share) => {
                         let sql = "DELETE FROM share_links WHERE share_id = $1";
                         remove(connection, sql, share.to_string()).await
+                    }
+                    AccountWrite::Subscription(row) => subscription(connection, row).await,
+                    AccountWrite::RemoveSubscription(subscription) => {
+                        let sql = "DELETE FROM push_subscriptions WHERE subscription_id = $1";
+                        remove(connection, sql, subscription.to_string()).await
                     }
                     AccountWrite::Audit(row) => audit(connection, row).await,
                 }
@@ -155,6 +161,34 @@ macro_rules! statements {
                 .map(|_| ())
             }
 
+            async fn subscription(connection: &mut $connection, row: &SubscriptionRow) -> Done {
+                sqlx::query(concat!(
+                    "INSERT INTO push_subscriptions (subscription_id, user_id, login_id, endpoint, p256dh, auth, site, \
+                     name, cameras, kinds, quiet, paused_at, created_at) \
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, ", $time!("$12"), ", ", $time!("$13"), ") \
+                     ON CONFLICT (subscription_id) DO UPDATE SET login_id = excluded.login_id, \
+                     endpoint = excluded.endpoint, p256dh = excluded.p256dh, auth = excluded.auth, \
+                     site = excluded.site, name = excluded.name, cameras = excluded.cameras, kinds = excluded.kinds, \
+                     quiet = excluded.quiet, paused_at = excluded.paused_at",
+                ))
+                .bind(row.subscription.to_string())
+                .bind(row.user.map(|user| user.to_string()))
+                .bind(row.login.map(|login| login.to_string()))
+                .bind($text(&row.endpoint))
+                .bind($text(&row.p256dh))
+                .bind($text(&row.auth))
+                .bind(optional(&row.site))
+                .bind($text(&row.name))
+                .bind(row.cameras.to_string())
+                .bind(row.kinds.to_string())
+                .bind(row.quiet.as_ref().map(|quiet| $text(&quiet.to_string()).to_string()))
+                .bind(row.paused_at.map(time))
+                .bind(time(row.created_at))
+                .execute(connection)
+                .await
+                .map(|_| ())
+            }
+
             /// One that is there already stays as it is.
             pub(crate) async fn audit(connection: &mut $connection, row: &AuditRow) -> Done {
                 sqlx::query(concat!(
@@ -193,11 +227,16 @@ macro_rules! statements {
                     "SELECT share_id, user_id, camera_id, label, ",
                     $read!("created_at"), ", ", $read!("expires_at"), " FROM share_links",
                 );
+                let subscriptions = concat!(
+                    "SELECT subscription_id, user_id, login_id, endpoint, p256dh, auth, site, name, cameras, kinds, quiet, ",
+                    $read!("paused_at"), ", ", $read!("created_at"), " FROM push_subscriptions",
+                );
                 Ok(AccountTables {
                     users: all(connection, users, columns::user).await?,
                     logins: all(connection, logins, columns::login).await?,
                     tokens: all(connection, tokens, columns::api_token).await?,
                     shares: all(connection, shares, columns::share).await?,
+                    subscriptions: all(connection, subscriptions, columns::subscription).await?,
                 })
             }
 

@@ -1,11 +1,14 @@
 -- 1 799fb3cc52301de9cc835680fbd3b84514d90166c0b73a2f0587fbcbedea89e36b93cfc9b854b0550d7495b5f1038ba4
 -- 2 cc89892fee2672486bdbe32ad64c109f7cd4973fabda85d70e216ee3d49812a1f96bf906eb931bf23e5cb46f73971119
 -- 3 28ee45c2daa10fc7a811b39dcbc5689c579882b6c5b2601e782a2fc539e2170d4f82c7f059e4bc4412e19ec6d674785d
+-- 4 0d390edbe330e9c9c7d0c14e29fbd96b6d4ed412ef48260eacfc976ffa07374a5c5600d63def9abb608f87adb9a17eb2
 CREATE INDEX api_tokens_by_user ON api_tokens (user_id)
 CREATE INDEX audit_log_by_time ON audit_log (at)
 CREATE INDEX camera_events_by_camera ON camera_events (camera_id, id)
 CREATE INDEX camera_events_by_time ON camera_events (at)
 CREATE INDEX login_sessions_by_user ON login_sessions (user_id)
+CREATE INDEX push_subscriptions_by_login ON push_subscriptions (login_id)
+CREATE INDEX push_subscriptions_by_user ON push_subscriptions (user_id)
 CREATE INDEX share_links_by_user ON share_links (user_id)
 CREATE INDEX stream_sessions_by_camera ON stream_sessions (camera_id, created_at)
 CREATE INDEX stream_sessions_ended ON stream_sessions (ended_at) WHERE ended_at IS NOT NULL
@@ -65,6 +68,21 @@ CREATE TABLE login_sessions (
     ip_address  TEXT,
     created_at  TEXT NOT NULL,
     expires_at  TEXT NOT NULL
+) STRICT
+CREATE TABLE push_subscriptions (
+    subscription_id TEXT PRIMARY KEY NOT NULL,
+    user_id         TEXT REFERENCES users ON DELETE CASCADE,
+    login_id        TEXT REFERENCES login_sessions ON DELETE SET NULL,
+    endpoint        TEXT NOT NULL UNIQUE,
+    p256dh          TEXT NOT NULL,
+    auth            TEXT NOT NULL,
+    site            TEXT,
+    name            TEXT NOT NULL,
+    cameras         TEXT NOT NULL,
+    kinds           TEXT NOT NULL,
+    quiet           TEXT,
+    paused_at       TEXT,
+    created_at      TEXT NOT NULL
 ) STRICT
 CREATE TABLE server_keys (
     name  TEXT PRIMARY KEY NOT NULL,

@@ -2,8 +2,8 @@
 
 use apiary_store::{
     AccountStore as _, AccountTables, AccountWrite, ApiTokenRow, AuditOutcome, AuditRow,
-    CameraScope, LoginId, LoginRow, Role, SecretHash, ShareId, ShareRow, Store as _, TokenId,
-    UserId, UserRow, Write,
+    CameraScope, LoginId, LoginRow, PushKind, PushKinds, Role, SecretHash, ShareId, ShareRow,
+    Store as _, SubscriptionId, SubscriptionRow, TokenId, UserId, UserRow, Write,
 };
 use uuid::Uuid;
 
@@ -58,6 +58,24 @@ pub(super) fn share(number: u8, user: &UserRow) -> ShareRow {
     }
 }
 
+pub(super) fn subscription(number: u8, login: Option<&LoginRow>) -> SubscriptionRow {
+    SubscriptionRow {
+        subscription: SubscriptionId(Uuid::from_bytes([number; 16])),
+        user: login.map(|login| login.user),
+        login: login.map(|login| login.login),
+        endpoint: format!("https://push.example/{number}"),
+        p256dh: "p256dh".to_owned(),
+        auth: "auth".to_owned(),
+        site: Some("https://hive.example".to_owned()),
+        name: "a phone '; DROP TABLE users; --".to_owned(),
+        cameras: CameraScope::Only([camera(1)].into()),
+        kinds: PushKinds([PushKind::Person, PushKind::Offline].into()),
+        quiet: Some("22:00-07:00 Europe/Berlin".parse().unwrap()),
+        paused_at: Some(at(6)),
+        created_at: at(5),
+    }
+}
+
 pub(super) fn audit(number: u8, second: i64, action: &str) -> AuditRow {
     AuditRow {
         id: Uuid::from_bytes([number; 16]),
@@ -107,6 +125,7 @@ pub(crate) async fn accounts_come_back_after_reopening(home: impl Home) {
         logins: vec![login.clone()],
         tokens: vec![token.clone()],
         shares: vec![share.clone()],
+        subscriptions: vec![],
     };
     assert_eq!(store.account_tables().await.unwrap(), all);
     store
@@ -145,6 +164,64 @@ pub(crate) async fn who_goes_takes_logins_tokens_and_shares_along(home: impl Hom
         ..AccountTables::default()
     };
     assert_eq!(store.account_tables().await.unwrap(), left);
+}
+
+pub(crate) async fn subscriptions_last_longer_than_their_logins_and_not_than_their_users(
+    home: impl Home,
+) {
+    let store = home.open().await.unwrap();
+    let (queen, drone) = (user(1, "queen"), user(2, "drone"));
+    let logins = [login(3, &queen), login(4, &drone)];
+    let mut of_queen = subscription(5, Some(&logins[0]));
+    let of_drone = subscription(6, Some(&logins[1]));
+    let of_nobody = subscription(7, None);
+    store
+        .apply_accounts(&[
+            AccountWrite::User(queen.clone()),
+            AccountWrite::User(drone.clone()),
+            AccountWrite::Login(logins[0].clone()),
+            AccountWrite::Login(logins[1].clone()),
+            AccountWrite::Subscription(of_queen.clone()),
+            AccountWrite::Subscription(of_drone.clone()),
+            AccountWrite::Subscription(of_nobody.clone()),
+        ])
+        .await
+        .unwrap();
+    let kept = async || {
+        let mut kept = store.account_tables().await.unwrap().subscriptions;
+        kept.sort_by_key(|row| row.subscription);
+        kept
+    };
+    assert_eq!(
+        kept().await,
+        [of_queen.clone(), of_drone, of_nobody.clone()]
+    );
+    of_queen.endpoint = "https://push.example/moved".to_owned();
+    of_queen.kinds = PushKinds::default();
+    of_queen.quiet = None;
+    of_queen.paused_at = None;
+    of_queen.cameras = CameraScope::All;
+    store
+        .apply_accounts(&[
+            AccountWrite::Subscription(of_queen.clone()),
+            AccountWrite::RemoveLogin(logins[0].login),
+            AccountWrite::RemoveUser(drone.user),
+        ])
+        .await
+        .unwrap();
+    of_queen.login = None;
+    assert_eq!(kept().await, [of_queen.clone(), of_nobody.clone()]);
+    let mut twice = subscription(8, None);
+    twice.endpoint = of_queen.endpoint.clone();
+    let refused = store
+        .apply_accounts(&[AccountWrite::Subscription(twice)])
+        .await;
+    assert!(refused.is_err(), "one endpoint twice");
+    store
+        .apply_accounts(&[AccountWrite::RemoveSubscription(of_queen.subscription)])
+        .await
+        .unwrap();
+    assert_eq!(kept().await, [of_nobody]);
 }
 
 pub(crate) async fn account_writes_are_done_together_or_not_at_all(home: impl Home) {

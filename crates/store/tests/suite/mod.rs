@@ -58,6 +58,7 @@ macro_rules! suite {
             long_texts_come_back_or_are_refused_alone
             a_row_twice_is_one_row
             accounts_come_back_after_reopening
+            subscriptions_last_longer_than_their_logins_and_not_than_their_users
             who_goes_takes_logins_tokens_and_shares_along
             account_writes_are_done_together_or_not_at_all
             the_audit_log_is_read_from_its_end

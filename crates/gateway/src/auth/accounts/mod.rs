@@ -7,6 +7,7 @@
 mod logins;
 mod provided;
 mod setup;
+mod subscriptions;
 mod tokens;
 mod users;
 
@@ -33,6 +34,7 @@ use crate::config::AuthConfig;
 
 pub use logins::{ClientInfo, NewLogin};
 pub use provided::ProvidedUser;
+pub use subscriptions::{NewSubscription, SubscriptionChange};
 pub use tokens::{NewShare, NewToken};
 pub use users::{NewUser, UserChange};
 

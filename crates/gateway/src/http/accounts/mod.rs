@@ -4,7 +4,7 @@
 
 mod audit;
 mod login;
-mod model;
+pub(super) mod model;
 mod oidc;
 mod sessions;
 mod shares;
@@ -67,8 +67,16 @@ impl<S: Send + Sync> FromRequestParts<S> for Visitor {
     }
 }
 
-fn actor(principal: &Principal, ip: Option<IpAddr>) -> Actor<'_> {
+pub(super) fn actor(principal: &Principal, ip: Option<IpAddr>) -> Actor<'_> {
     Actor { principal, ip }
+}
+
+/// What is about the very browser that asks; where accounts are off, whoever has one.
+pub(super) fn must_be_a_browser(asker: &Principal) -> Result<(), ApiError> {
+    match asker.who {
+        Who::Login(..) | Who::Anybody => Ok(()),
+        Who::Token(..) | Who::Share(_) | Who::Signed(_) => must_be_logged_in(asker),
+    }
 }
 
 /// What takes more than a token of a program.

@@ -139,7 +139,7 @@ impl From<RoleName> for Role {
 }
 
 /// The cameras of a scope; `None` for all.
-pub(super) fn ids(scope: &CameraScope) -> Option<Vec<String>> {
+pub(in crate::http) fn ids(scope: &CameraScope) -> Option<Vec<String>> {
     match scope {
         CameraScope::All => None,
         CameraScope::Only(cameras) => Some(cameras.iter().map(CameraId::to_string).collect()),
@@ -147,7 +147,7 @@ pub(super) fn ids(scope: &CameraScope) -> Option<Vec<String>> {
 }
 
 /// What a request names; all where it names none.
-pub(super) fn scope(given: Option<Vec<String>>) -> Result<CameraScope, ApiError> {
+pub(in crate::http) fn scope(given: Option<Vec<String>>) -> Result<CameraScope, ApiError> {
     let Some(given) = given else {
         return Ok(CameraScope::All);
     };
