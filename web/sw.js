@@ -28,3 +28,89 @@ worker.addEventListener('fetch', (/** @type {any} */ event) => {
     event.respondWith(fetch(request).catch(async () => (await caches.match(request)) ?? Response.error()));
   }
 });
+
+/**
+ * Notifications. The words stand here, since pages and their catalogues are not loaded for one.
+ *
+ * @typedef {{kind: string, activity?: string, camera?: string, name?: string, at: string}} Message
+ */
+const WORDS = {
+  en: { person: 'Person', motion: 'Motion', audio: 'Sound', other: 'Activity', offline: 'Offline', test: 'Notifications work on this device.', camera: 'Camera' },
+  de: { person: 'Person', motion: 'Bewegung', audio: 'Geräusch', other: 'Aktivität', offline: 'Offline', test: 'Mitteilungen kommen auf diesem Gerät an.', camera: 'Kamera' },
+};
+
+worker.addEventListener('push', (/** @type {any} */ event) => {
+  event.waitUntil(show(read(event.data)));
+});
+
+worker.addEventListener('notificationclick', (/** @type {any} */ event) => {
+  event.notification.close();
+  event.waitUntil(open(event.notification.data?.path ?? '/'));
+});
+
+// The browser has another address at its maker's service: what was chosen for the old one is kept.
+worker.addEventListener('pushsubscriptionchange', (/** @type {any} */ event) => {
+  event.waitUntil(subscribeAnew(event.oldSubscription, event.newSubscription));
+});
+
+/**
+ * A message that cannot be read is shown too: browsers take it ill when nothing is.
+ *
+ * @param {any} data
+ * @returns {Message}
+ */
+function read(data) {
+  try {
+    return data.json();
+  } catch {
+    return { kind: 'other', at: new Date().toISOString() };
+  }
+}
+
+/** @param {Message} message */
+function show({ kind, activity, camera, name, at }) {
+  const language = navigator.language.startsWith('de') ? 'de' : 'en';
+  const words = /** @type {Record<string, string>} */ (WORDS[language]);
+  const time = new Date(at).toLocaleTimeString(language, { hour: '2-digit', minute: '2-digit' });
+  const what = activity ?? words[kind] ?? kind;
+  return worker.registration.showNotification(camera ? name ?? `${words['camera']} ${camera.slice(0, 8)}` : 'Apiary', {
+    body: camera ? `${what} · ${time}` : what,
+    lang: language,
+    // The next one of the same camera takes its place, and is heard.
+    tag: camera ?? kind,
+    renotify: true,
+    timestamp: Date.parse(at),
+    icon: '/assets/icon-192.png',
+    data: { path: camera ? `/viewer?camera=${encodeURIComponent(camera)}` : '/account' },
+  });
+}
+
+/**
+ * In a window that shows it already, or in one that nobody looks at, or in a new one.
+ *
+ * @param {string} path
+ */
+async function open(path) {
+  const address = new URL(path, location.origin).href;
+  const windows = await worker.clients.matchAll({ type: 'window', includeUncontrolled: true });
+  const there = windows.find((/** @type {any} */ client) => client.url === address);
+  if (there) return there.focus();
+  const unseen = windows.find((/** @type {any} */ client) => client.visibilityState !== 'visible');
+  const moved = await unseen?.navigate(address).catch(() => null); // one that this worker does not control stays
+  return moved ? moved.focus() : worker.clients.openWindow(address);
+}
+
+/**
+ * @param {PushSubscription | null} old
+ * @param {PushSubscription | null} given by newer browsers
+ */
+async function subscribeAnew(old, given) {
+  const options = { userVisibleOnly: true, applicationServerKey: old?.options.applicationServerKey };
+  const subscription = given ?? await worker.registration.pushManager.subscribe(options);
+  const { endpoint, keys } = subscription.toJSON();
+  await fetch('/api/push/subscriptions', {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify({ endpoint, keys: { p256dh: keys.p256dh, auth: keys.auth }, name: 'Browser', ...(old && { replaces: old.endpoint }) }),
+  });
+}

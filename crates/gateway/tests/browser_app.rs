@@ -68,24 +68,7 @@ async fn house() -> Gateway {
 
 /// What axe-core finds against WCAG 2.2 AA in the page as it stands.
 async fn violations(page: &Page) -> Vec<Value> {
-    let axe =
-        std::fs::read_to_string(web_support::packages().join("node_modules/axe-core/axe.min.js"))
-            .unwrap();
-    page.run(&axe).await;
-    let script = "const done = arguments[arguments.length - 1];
-        const runOnly = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
-        axe.run(document, { runOnly }).then(
-          ({ violations, passes }) => done({
-            rules: passes.length,
-            violations: violations.map(({ id, nodes }) => ({ id, html: nodes[0].html, why: nodes[0].failureSummary })),
-          }),
-          (error) => done({ rules: 0, violations: [String(error)] }));";
-    let found = page.client.execute_async(script, Vec::new()).await.unwrap();
-    assert!(
-        found["rules"].as_u64().unwrap() > 10,
-        "axe did not look: {found}"
-    );
-    found["violations"].as_array().unwrap().clone()
+    page.violations(&web_support::axe()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

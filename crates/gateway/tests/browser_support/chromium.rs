@@ -185,11 +185,16 @@ impl Page {
 
     /// Runs a script in each document from now on, before any of its own.
     pub(crate) async fn run_in_each_document(&self, script: &str) {
-        let command = Cdp {
-            name: "Page.addScriptToEvaluateOnNewDocument",
-            parameters: json!({"source": script}),
-        };
-        self.client.issue_cmd(command).await.unwrap();
+        let source = json!({"source": script});
+        self.cdp("Page.addScriptToEvaluateOnNewDocument", source)
+            .await;
+    }
+
+    /// A command of Chromium's own protocol.
+    pub(crate) async fn cdp(&self, name: &'static str, parameters: Value) -> Value {
+        let command = Cdp { name, parameters };
+        let answer = self.client.issue_cmd(command).await;
+        answer.unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
     pub(crate) async fn close(self) {
@@ -336,6 +341,25 @@ impl Page {
         self.until("sound", expression).await;
         self.run("probe.context.close(); delete window.probe;")
             .await;
+    }
+
+    /// What axe-core, whose script is given, finds against WCAG 2.2 AA in the page as it stands.
+    pub(crate) async fn violations(&self, axe: &str) -> Vec<Value> {
+        self.run(axe).await;
+        let script = "const done = arguments[arguments.length - 1];
+            const runOnly = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
+            axe.run(document, { runOnly }).then(
+              ({ violations, passes }) => done({
+                rules: passes.length,
+                violations: violations.map(({ id, nodes }) => ({ id, html: nodes[0].html, why: nodes[0].failureSummary })),
+              }),
+              (error) => done({ rules: 0, violations: [String(error)] }));";
+        let found = self.client.execute_async(script, Vec::new()).await.unwrap();
+        assert!(
+            found["rules"].as_u64().unwrap() > 10,
+            "axe did not look: {found}"
+        );
+        found["violations"].as_array().unwrap().clone()
     }
 
     pub(crate) async fn screenshot(&self, name: &str) {

@@ -28,6 +28,11 @@ pub(crate) fn packages() -> PathBuf {
     folder
 }
 
+/// The script of axe-core.
+pub(crate) fn axe() -> String {
+    std::fs::read_to_string(packages().join("node_modules/axe-core/axe.min.js")).unwrap()
+}
+
 /// What a command says; it must end well.
 #[track_caller]
 pub(crate) fn said(command: &mut Command) -> String {

@@ -10,6 +10,7 @@ import { live, Watching } from '../live.js';
 import { AppElement } from '../parts/element.js';
 import { submits } from '../parts/form.js';
 import { attempt, tell } from '../parts/notice.js';
+import '../parts/notifications.js';
 import { rows } from '../parts/rows.js';
 import { me } from '../session.js';
 import { cameraName, moment, roleWords } from '../words.js';
@@ -56,6 +57,7 @@ export class Account extends AppElement {
         <p class="hint" id="who">${roleWords(me.user.role)}</p>
         ${this.#sharePanel()} ${this.#sessionPanel()} ${this.#tokenPanel()} ${this.#passwordPanel()}`
         : html`<p class="notice">${t('account.off')}</p>`}
+      ${me.user.guest ? nothing : html`<apiary-notifications></apiary-notifications>`}
       ${this.#languagePanel()}
       ${me.hasAccount ? html`<button type="button" class="button" id="log-out" @click=${this.#logOut}>${t('account.log-out')}</button>` : nothing}
     </div>`;

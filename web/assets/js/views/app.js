@@ -47,7 +47,10 @@ export class App extends AppElement {
     if (VIEWS[route.path]?.gate) return;
     // Both at once. Names and rights come a little later than the page; what depends on them is rendered then.
     live.open();
-    void enter().then(() => this.requestUpdate());
+    void enter().then(() => {
+      this.requestUpdate();
+      void keepNotified();
+    });
   }
 
   async #go() {
@@ -105,6 +108,14 @@ export class App extends AppElement {
   }
 }
 customElements.define('apiary-app', App);
+
+/** A device that is notified is so by the login that it has now. */
+async function keepNotified() {
+  const isNotified = 'Notification' in window && Notification.permission === 'granted';
+  if (!isNotified || !me.user || me.user.guest || route.path === '/account') return; // which does it itself
+  const { known } = await import('../push.js');
+  await known().catch(() => {}); // the next page tries again
+}
 
 function trouble() {
   if (live.over) return t('share.ended');
