@@ -25,7 +25,8 @@ worker.addEventListener('fetch', (/** @type {any} */ event) => {
   if (request.mode === 'navigate') {
     event.respondWith(fetch(request).catch(() => caches.match(PAGE)));
   } else if (FILES.includes(new URL(request.url).pathname)) {
-    event.respondWith(fetch(request).catch(async () => (await caches.match(request)) ?? Response.error()));
+    // All answers vary by origin, and a module asks with one where the worker did not.
+    event.respondWith(fetch(request).catch(async () => (await caches.match(request, { ignoreVary: true })) ?? Response.error()));
   }
 });
 
