@@ -420,10 +420,11 @@ async fn candidates_that_overtake_the_answer_wait_for_it_in_order() {
 /// What a browser without H.264 sees: this one is made to offer VP8 alone.
 const WITHOUT_H264: &str = "
     const original = RTCPeerConnection.prototype.addTransceiver;
+    const codecs = RTCRtpReceiver.getCapabilities('video').codecs.filter((codec) => codec.mimeType === 'video/VP8');
+    RTCRtpReceiver.getCapabilities = () => ({ codecs, headerExtensions: [] });
     RTCPeerConnection.prototype.addTransceiver = function (kind, init) {
       const transceiver = original.call(this, kind, init);
       if (kind === 'video') {
-        const codecs = RTCRtpReceiver.getCapabilities('video').codecs.filter((codec) => codec.mimeType === 'video/VP8');
         transceiver.setCodecPreferences(codecs);
       }
       return transceiver;
@@ -468,7 +469,7 @@ async fn a_browser_without_h264_is_told_so() {
 
         page.click("label.switch").await;
         let told = format!(
-            "document.querySelector('{} .problem').textContent.includes('H.264')",
+            "document.querySelector('{} .problem').textContent.includes('OpenH264 Video Codec')",
             tile(&camera)
         );
         page.until("the page says it", &told).await;

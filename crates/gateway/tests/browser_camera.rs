@@ -104,6 +104,12 @@ async fn sound_stays_as_it_was_chosen_where_the_browser_lets_it() {
                 .await,
             "off"
         );
+        page.click("#hear").await;
+        page.until(
+            "sound, and nothing that offers it",
+            "!document.getElementById('video').muted && !document.getElementById('hear')",
+        )
+        .await;
         program.stop().await;
     })
     .await;

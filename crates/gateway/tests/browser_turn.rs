@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use apiary::config::{Config, Environment, TurnConfig};
 use apiary::turn::IceServers;
-use browser_support::chromium::{Browser, Page};
+use browser_support::chromium::{Browser, Device, Page};
 use browser_support::{and_then_clean_up, take_turn};
 use jiff::{SignedDuration, Timestamp};
 use program_support::{Moved, Plan, Program, within};
@@ -82,10 +82,14 @@ impl Coturn {
 
 /// As the environment would set it.
 fn turn(secret: &str) -> Option<TurnConfig> {
+    turn_over("udp", secret)
+}
+
+fn turn_over(transport: &str, secret: &str) -> Option<TurnConfig> {
     let variables = [
         (
             "APIARY_TURN_URLS",
-            format!("turn:127.0.0.1:{PORT}?transport=udp"),
+            format!("turn:127.0.0.1:{PORT}?transport={transport}"),
         ),
         ("APIARY_TURN_SECRET", secret.to_owned()),
     ];
@@ -182,4 +186,67 @@ async fn pictures_come_through_coturn_with_logins_that_the_program_makes() {
     browser.stop().await;
     program.stop().await;
     drop(coturn);
+}
+
+/// Chromium sends and hears no UDP.
+const WITHOUT_UDP: &str = "--webrtc-ip-handling-policy=disable_non_proxied_udp";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_udp_is_blocked_pictures_come_through_a_relay_over_tcp() {
+    let _turn = take_turn();
+    let coturn = Coturn::start().await;
+    let plan = Plan {
+        change: |config| config.turn = turn_over("tcp", SECRET),
+        ..Plan::to_look_at(Moved::BuiltIn, 1)
+    };
+    let program = Program::start(plan).await;
+    let browser = Browser::start().await;
+    let page = browser.page_with(Device::default(), &[WITHOUT_UDP]).await;
+    let test = async {
+        let [camera] = program.camera_ids();
+        page.open(&program.url(&format!("/viewer?camera={camera}")))
+            .await;
+        page.frames_advance("#video", 10).await;
+        page.run("document.getElementById('quality').open = true")
+            .await;
+        let path = "document.getElementById('stat-path').textContent === 'Through a relay'";
+        page.until("the page tells how it comes", path).await;
+    };
+    and_then_clean_up(test, async { page.clone().close().await }).await;
+    browser.stop().await;
+    program.stop().await;
+    drop(coturn);
+}
+
+/// The way of the packets is cut, as where a device goes from one network to another: nothing says so but that nothing comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn f02_a_picture_whose_way_was_cut_finds_another() {
+    let _turn = take_turn();
+    let coturn = Coturn::start().await;
+    let plan = Plan {
+        change: |config| config.turn = turn(SECRET),
+        ..Plan::to_look_at(Moved::BuiltIn, 1)
+    };
+    let program = Program::start(plan).await;
+    let browser = Browser::start().await;
+    let page = browser.page().await;
+    let test = async {
+        let [camera] = program.camera_ids();
+        page.run_in_each_document(RELAYS_ONLY).await;
+        page.open(&program.url(&format!("/viewer?camera={camera}")))
+            .await;
+        page.frames_advance("#video", 10).await;
+        page.run("window.neverReloaded = true; window.first = window.connections.length;")
+            .await;
+        drop(coturn);
+        page.until("it noticed", "window.connections.length > window.first")
+            .await;
+        let _other = Coturn::start().await;
+        page.run("window.dispatchEvent(new Event('online'))").await;
+        page.frames_advance("#video", 10).await;
+        assert_eq!(page.run("return window.neverReloaded").await, true);
+    };
+    and_then_clean_up(test, async { page.clone().close().await }).await;
+    browser.stop().await;
+    program.stop().await;
 }

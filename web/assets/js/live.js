@@ -10,6 +10,7 @@
  * @typedef {import('../vendor/lit.js').ReactiveController} ReactiveController
  * @typedef {import('../vendor/lit.js').ReactiveControllerHost} Host
  */
+import { heardTime } from './clock.js';
 import { enter } from './session.js';
 
 /** The wait before each further try; the last one repeats. */
@@ -20,7 +21,7 @@ const BACKOFF_SPREAD = 0.3;
 const OPEN_TIMEOUT_MS = 8000;
 /** A page that was out of sight for this long cannot know whether its socket still lives. */
 const DOUBT_AFTER_MS = 10_000;
-/** Clocks that differ by more make times on the page wrong. */
+/** Clocks that differ by more are worth a word. */
 const CLOCK_TOLERANCE_MS = 60_000;
 
 export class Live extends EventTarget {
@@ -44,11 +45,14 @@ export class Live extends EventTarget {
   #after = '';
   #version = '';
   #failures = 0;
+  #opened = false;
   #timer = 0;
   #hiddenAt = 0;
 
-  /** Begins; goes on until the page is left. */
+  /** Begins, once; goes on until the page is left. */
   open() {
+    if (this.#opened) return;
+    this.#opened = true;
     document.addEventListener('visibilitychange', () => this.#onVisibility());
     window.addEventListener('online', () => this.#renew());
     window.addEventListener('pageshow', (event) => {
@@ -150,7 +154,7 @@ export class Live extends EventTarget {
     this.connected = true;
     this.lost = false;
     this.#failures = 0;
-    const ahead = Date.now() - Date.parse(time);
+    const ahead = heardTime(time);
     this.clockAheadMs = Math.abs(ahead) > CLOCK_TOLERANCE_MS ? ahead : 0;
     this.#version ||= version;
     this.outdated = version !== this.#version;

@@ -8,6 +8,9 @@
  */
 import { call } from './api.js';
 
+/** Whether somebody was known when this browser was here last: no more than a guess at what the server will say. */
+const KNOWN_KEY = 'apiary.known';
+
 /** As the server last said. */
 export const me = {
   /** @type {User | null} */ user: null,
@@ -43,12 +46,17 @@ export async function whoAmI() {
  * @returns {Promise<'known' | 'stranger' | 'unreachable'>}
  */
 export async function enter() {
-  const wasGuest = me.user?.guest === true;
+  const [wasGuest, wasKnown] = [me.user?.guest === true, me.user !== null];
   const answer = await whoAmI().catch(() => null);
   if (!answer) return 'unreachable';
+  localStorage.setItem(KNOWN_KEY, answer.user ? 'yes' : 'no');
   if (answer.user) return 'known';
-  if (!wasGuest) location.replace(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
+  if (!wasGuest) location.replace(`/login?next=${encodeURIComponent(location.pathname + location.search)}${wasKnown ? '&ended' : ''}`);
   return 'stranger';
+}
+
+export function wasKnown() {
+  return localStorage.getItem(KNOWN_KEY) === 'yes';
 }
 
 /** The address that somebody came from before they logged in; never one of another server. */

@@ -6,6 +6,7 @@
  * @typedef {'good' | 'wait' | 'bad' | 'idle'} Tone
  * @typedef {{text: string, tone: Tone}} Words
  */
+import { now } from './clock.js';
 import { language, t, text } from './i18n/i18n.js';
 
 const MINUTE_MS = 60_000;
@@ -78,7 +79,7 @@ export function number(value, digits = 0) {
  */
 export function moment(when) {
   const date = new Date(when);
-  const today = date.toDateString() === new Date().toDateString();
+  const today = date.toDateString() === new Date(now()).toDateString();
   return date.toLocaleString(language, today
     ? { hour: '2-digit', minute: '2-digit' }
     : { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit', ...(thisYear(date) ? {} : { year: 'numeric' }) });
@@ -100,14 +101,14 @@ export function clock(when) {
  */
 export function day(when) {
   const date = new Date(when);
-  if (date.toDateString() === new Date().toDateString()) return t('time.today');
-  if (date.toDateString() === new Date(Date.now() - DAY_MS).toDateString()) return t('time.yesterday');
+  if (date.toDateString() === new Date(now()).toDateString()) return t('time.today');
+  if (date.toDateString() === new Date(now() - DAY_MS).toDateString()) return t('time.yesterday');
   return date.toLocaleDateString(language, { weekday: 'long', day: 'numeric', month: 'long', ...(thisYear(date) ? {} : { year: 'numeric' }) });
 }
 
 /** @param {Date} date */
 function thisYear(date) {
-  return date.getFullYear() === new Date().getFullYear();
+  return date.getFullYear() === new Date(now()).getFullYear();
 }
 
 /**

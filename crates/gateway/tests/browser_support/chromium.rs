@@ -4,7 +4,9 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use axum::http::Method;
-use fantoccini::wd::{Capabilities, TimeoutConfiguration, WebDriverCompatibleCommand};
+use fantoccini::wd::{
+    Capabilities, TimeoutConfiguration, WebDriverCompatibleCommand, WindowHandle,
+};
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
@@ -14,7 +16,7 @@ use url::Url;
 
 use super::{DEADLINE, screenshots};
 
-const CHROMIUM: &str = "/usr/bin/chromium";
+pub(crate) const CHROMIUM: &str = "/usr/bin/chromium";
 const CHROMEDRIVER: &str = "/usr/bin/chromedriver";
 
 /// A command of Chromium's own protocol, which ChromeDriver passes on.
@@ -89,6 +91,11 @@ impl Browser {
 
     /// A fresh browser with an empty profile.
     pub(crate) async fn page_on(&self, device: Device) -> Page {
+        self.page_with(device, &[]).await
+    }
+
+    /// A fresh browser with an empty profile, that is given these arguments too.
+    pub(crate) async fn page_with(&self, device: Device, more: &[&str]) -> Page {
         let language = if device.german {
             "--accept-lang=de-DE"
         } else {
@@ -114,6 +121,7 @@ impl Browser {
             "--autoplay-policy=document-user-activation-required",
             "--window-size=1400,1000",
         ];
+        let arguments = [&arguments[..], more].concat();
         let mut options = json!({"binary": CHROMIUM, "args": arguments});
         if device.phone {
             options["mobileEmulation"] = json!({"deviceMetrics": {"width": 390, "height": 844, "pixelRatio": 2, "touch": true}});
@@ -183,18 +191,31 @@ impl Page {
         self.open(&format!("{server}/")).await;
     }
 
-    /// Runs a script in each document from now on, before any of its own.
-    pub(crate) async fn run_in_each_document(&self, script: &str) {
-        let source = json!({"source": script});
-        self.cdp("Page.addScriptToEvaluateOnNewDocument", source)
-            .await;
-    }
-
-    /// A command of Chromium's own protocol.
+    /// A command of Chromium's own protocol, and what it answers.
     pub(crate) async fn cdp(&self, name: &'static str, parameters: Value) -> Value {
         let command = Cdp { name, parameters };
         let answer = self.client.issue_cmd(command).await;
         answer.unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    /// Runs a script in each document from now on, before any of its own.
+    pub(crate) async fn run_in_each_document(&self, script: &str) {
+        let name = "Page.addScriptToEvaluateOnNewDocument";
+        self.cdp(name, json!({"source": script})).await;
+    }
+
+    /// A further tab of the same browser, in front of the others; what is done from now on is done there.
+    pub(crate) async fn open_tab(&self, url: &str) -> WindowHandle {
+        let tab = self.client.new_window(true).await.unwrap().handle;
+        self.client.switch_to_window(tab.clone()).await.unwrap();
+        self.open(url).await;
+        tab
+    }
+
+    /// Brings a tab to the front; what is done from now on is done there.
+    pub(crate) async fn show_tab(&self, tab: &WindowHandle) {
+        self.client.switch_to_window(tab.clone()).await.unwrap();
+        self.cdp("Page.bringToFront", json!({})).await;
     }
 
     pub(crate) async fn close(self) {

@@ -408,8 +408,14 @@ impl Program {
 
     /// Ends the program and starts it on the same ports, as an update does. Cameras and pages live on.
     pub(crate) async fn restart(&self) {
+        self.restart_after(std::future::ready(())).await;
+    }
+
+    /// As [`Program::restart`], with something that happens while it is away.
+    pub(crate) async fn restart_after(&self, meanwhile: impl Future<Output = ()>) {
         let mut run = self.run.lock().await;
         let (mut config, ready) = run.take().unwrap().stop().await;
+        meanwhile.await;
         config.http.listen = ready.http;
         config.signaling.listen = ready.signaling;
         config.mqtt.embedded.listen = ready.broker.unwrap();

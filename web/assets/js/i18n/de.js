@@ -39,8 +39,15 @@ const german = {
   'trouble.broker': 'Kameras lassen sich zurzeit nicht steuern. Warum, sieht, wer diesen Server betreibt.',
   'trouble.broker-admin': 'Der MQTT-Broker ist nicht erreichbar, Kameras lassen sich nicht steuern. „apiary check“ zeigt, warum.',
   'trouble.engine': 'Bilder können nicht gezeigt werden: {why}.',
-  'trouble.clock-ahead': 'Die Uhr dieses Geräts geht {minutes} min vor, die Zeiten hier stimmen also nicht. Bitte stellen.',
-  'trouble.clock-behind': 'Die Uhr dieses Geräts geht {minutes} min nach, die Zeiten hier stimmen also nicht. Bitte stellen.',
+  'trouble.clock-ahead': 'Die Uhr dieses Geräts geht {minutes} min vor. Die Zeiten hier richten sich nach der Uhr des Servers; bitte dieses Gerät stellen.',
+  'trouble.clock-behind': 'Die Uhr dieses Geräts geht {minutes} min nach. Die Zeiten hier richten sich nach der Uhr des Servers; bitte dieses Gerät stellen.',
+
+  // Bad moments
+  again: 'Noch einmal',
+  'login.ended': 'Die Anmeldung ist abgelaufen. Nach dem Anmelden geht es hier weiter.',
+  'player.no-way': 'Das Bild findet keinen Weg vom Server zu diesem Gerät: Etwas dazwischen lässt es nicht durch, meist eine Firewall, die kein UDP erlaubt. Ein anderes Netz kann helfen oder ein TURN-Server, den die Einstellungen von Apiary nennen.',
+  'player.no-h264': 'dieser Browser kann kein H.264, das Format der Kamerabilder; Chrome, Edge und Safari können es, Firefox mit dem eingeschalteten Plugin „OpenH264-Videocodec“ (Add-ons und Themes, Plugins)',
+  'stage.hear': 'Tippen für Ton',
 
   // Counted things
   cameras: { one: '{n} Kamera', other: '{n} Kameras' },

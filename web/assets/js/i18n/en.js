@@ -36,8 +36,15 @@ export default {
   'trouble.broker': 'Cameras cannot be commanded at the moment. Whoever runs this server can see why.',
   'trouble.broker-admin': 'The MQTT broker cannot be reached, so cameras cannot be commanded. Run “apiary check” to see why.',
   'trouble.engine': 'Pictures cannot be shown: {why}.',
-  'trouble.clock-ahead': 'The clock of this device is {minutes} min ahead of the server’s, so times shown here are wrong. Set it right.',
-  'trouble.clock-behind': 'The clock of this device is {minutes} min behind the server’s, so times shown here are wrong. Set it right.',
+  'trouble.clock-ahead': 'The clock of this device is {minutes} min ahead of the server’s. Times here go by the server’s clock; set this device right.',
+  'trouble.clock-behind': 'The clock of this device is {minutes} min behind the server’s. Times here go by the server’s clock; set this device right.',
+
+  // Bad moments
+  again: 'Try again',
+  'login.ended': 'Your login has ended. Log in again to go on where you were.',
+  'player.no-way': 'The picture finds no way from the server to this device: something between them blocks it, most often a firewall that lets no UDP through. Another network may help, or a TURN server that whoever runs Apiary names in its settings.',
+  'player.no-h264': 'this browser cannot play H.264, the format of the cameras’ pictures; use Chrome, Edge or Safari, or in Firefox switch on the plugin “OpenH264 Video Codec” (Add-ons and themes, Plugins)',
+  'stage.hear': 'Tap for sound',
 
   // Counted things
   cameras: { one: '{n} camera', other: '{n} cameras' },

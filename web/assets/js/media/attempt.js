@@ -29,6 +29,12 @@ import { takeSample } from './stats.js';
 const SAMPLE_EVERY_MS = 1000;
 /** ICE may be disconnected this long before the attempt counts as lost; it often heals by itself. */
 const DISCONNECTED_GRACE_MS = 4000;
+/** Packets that find no way within this time are not waited for any longer. */
+const NO_WAY_AFTER_MS = 10_000;
+/** So long no packet may come of a stream that flows by the server's word: well before ICE would notice. */
+const SILENT_AFTER_MS = 4500;
+/** Between two looks at whether packets come. */
+const LOOK_AGAIN_MS = 50;
 
 export class Attempt {
   #camera;
@@ -42,8 +48,10 @@ export class Attempt {
   #closed = false;
   #sampleTimer = 0;
   #graceTimer = 0;
+  #wayTimer = 0;
   /** @type {Sample | null} */ #sample = null;
   #lastFrameAt = performance.now();
+  #lastPacketAt = performance.now();
   /** @type {{state: string, health?: string}} */ #stream = { state: '' };
 
   /**
@@ -84,6 +92,26 @@ export class Attempt {
     return this.#stream.state === 'active' && this.#stream.health !== 'stalled';
   }
 
+  /** Packets should be coming. */
+  get mayFlow() {
+    return this.#connection.connectionState === 'connected' && this.streamFlows;
+  }
+
+  /**
+   * Whether any packet comes within this time.
+   *
+   * @param {number} patienceMs
+   */
+  async hears(patienceMs) {
+    const first = await takeSample(this.#connection, null);
+    while (!this.#closed && performance.now() - first.at < patienceMs) {
+      await new Promise((done) => setTimeout(done, LOOK_AGAIN_MS));
+      const { packets } = await takeSample(this.#connection, null);
+      if (packets > first.packets) return true;
+    }
+    return false;
+  }
+
   close() {
     if (this.#closed) return;
     this.#disconnect();
@@ -95,6 +123,7 @@ export class Attempt {
     this.#closed = true;
     clearInterval(this.#sampleTimer);
     clearTimeout(this.#graceTimer);
+    clearTimeout(this.#wayTimer);
     this.#connection.close();
   }
 
@@ -169,7 +198,7 @@ export class Attempt {
         break;
       case 'error':
         // Once answered, an error concerns a single message of ours, not the picture.
-        if (!this.#answered) this.#end({ text: String(message.message), final: message.retry === false, failed: true });
+        if (!this.#answered) this.#end({ text: refusal(String(message.message)), final: message.retry === false, failed: true });
         break;
       default: // a newer server's message
     }
@@ -198,10 +227,12 @@ export class Attempt {
     try {
       await this.#connection.setRemoteDescription({ type: 'answer', sdp });
     } catch (error) {
-      this.#end({ text: t('player.no-answer', { error: String(error) }), final: true, failed: true });
+      const text = playsH264() ? t('player.no-answer', { error: String(error) }) : t('player.no-h264');
+      this.#end({ text, final: true, failed: true });
       return;
     }
     this.#answered = true;
+    this.#wayTimer = window.setTimeout(() => this.#onNoWay(), NO_WAY_AFTER_MS);
     this.#theirs.splice(0).forEach((candidate) => this.#addCandidate(candidate));
   }
 
@@ -211,13 +242,20 @@ export class Attempt {
     this.#connection.addIceCandidate(candidate).catch(() => {});
   }
 
+  /** Where packets never came through, they will hardly do so: most often UDP is blocked. */
+  #onNoWay() {
+    this.#end({ text: t('player.no-way'), final: false, failed: false });
+  }
+
   #onConnectionState() {
     clearTimeout(this.#graceTimer);
     const lost = { text: t('player.media-lost'), final: false, failed: false };
     switch (this.#connection.connectionState) {
       case 'connected':
+        clearTimeout(this.#wayTimer);
+        this.#wayTimer = 0;
         this.#handler.connected();
-        this.#lastFrameAt = performance.now();
+        this.#lastFrameAt = this.#lastPacketAt = performance.now();
         if (!this.#sampleTimer) this.#sampleTimer = window.setInterval(() => void this.#measure(), SAMPLE_EVERY_MS);
         break;
       case 'disconnected':
@@ -225,7 +263,8 @@ export class Attempt {
         break;
       case 'failed':
       case 'closed':
-        this.#end(lost);
+        if (this.#wayTimer) this.#onNoWay();
+        else this.#end(lost);
         break;
       default: // new, connecting
     }
@@ -235,8 +274,12 @@ export class Attempt {
     const sample = await takeSample(this.#connection, this.#sample);
     if (this.#closed) return;
     if (!this.#sample || sample.frames > this.#sample.frames) this.#lastFrameAt = sample.at;
+    if (!this.#sample || sample.packets > this.#sample.packets) this.#lastPacketAt = sample.at;
     this.#sample = sample;
     this.#handler.sampled(sample, sample.at - this.#lastFrameAt);
+    if (this.mayFlow && sample.at - this.#lastPacketAt > SILENT_AFTER_MS) {
+      this.#end({ text: t('player.media-lost'), final: false, failed: false });
+    }
   }
 
   /** @param {Ending} ending */
@@ -245,4 +288,19 @@ export class Attempt {
     this.close();
     this.#handler.ended(ending);
   }
+}
+
+/**
+ * Why the server takes no offer, with what to do about it where we know that.
+ *
+ * @param {string} said
+ */
+function refusal(said) {
+  return !playsH264() && said.includes('H.264') ? t('player.no-h264') : said;
+}
+
+/** Firefox has a plugin for it, which Debian's lacks, for example. With some servers such browsers see pictures all the same. */
+function playsH264() {
+  const codecs = RTCRtpReceiver.getCapabilities?.('video')?.codecs;
+  return !codecs || codecs.some(({ mimeType }) => mimeType.toLowerCase() === 'video/h264');
 }

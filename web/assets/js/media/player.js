@@ -26,6 +26,8 @@ const BACKOFF_SPREAD = 0.25;
 const STALLED_AFTER_MS = 2500;
 /** A healthy stream that shows nothing here for this long is joined anew. */
 const REJOIN_AFTER_MS = 15000;
+/** A connection of which it is not known whether it lives shows so within this time. */
+const DOUBT_MS = 400;
 
 export class Player extends EventTarget {
   /** @type {Phase} */ phase = 'idle';
@@ -34,6 +36,8 @@ export class Player extends EventTarget {
   /** @type {Sample | null} */ sample = null;
   /** The browser refused to play without a click. */
   needsClick = false;
+  /** The browser refused to play with sound without a click; it plays without. */
+  silenced = false;
 
   #camera;
   #video;
@@ -62,9 +66,12 @@ export class Player extends EventTarget {
     this.#refused = refused;
     const until = { signal: this.#lifetime.signal };
     video.addEventListener('playing', () => this.#allowed(), until);
+    video.addEventListener('volumechange', () => this.#onVolume(), until);
     document.addEventListener('visibilitychange', () => this.#wake(), until);
-    window.addEventListener('online', () => this.#wake(), until);
     window.addEventListener('pageshow', () => this.#wake(), until);
+    window.addEventListener('online', () => this.#onNetwork(), until);
+    // From Wi-Fi to cellular; not in all browsers.
+    /** @type {any} */ (navigator).connection?.addEventListener('change', () => this.#onNetwork(), until);
   }
 
   /** Leaves for good. */
@@ -92,9 +99,22 @@ export class Player extends EventTarget {
     this.#become('idle', detail);
   }
 
+  /** Leaves until the page is in sight again. */
+  rest() {
+    if (!this.#wanted) return;
+    this.#leave();
+    this.#become('idle', '');
+  }
+
   /** Plays after a click where the browser had refused to play by itself. */
   async resume() {
     await this.#startPlayback();
+  }
+
+  #onVolume() {
+    if (!this.silenced || this.#video.muted) return;
+    this.silenced = false;
+    this.#announce();
   }
 
   #allowed() {
@@ -116,7 +136,8 @@ export class Player extends EventTarget {
       refused: () => this.#refused(),
       ended: (ending) => this.#onEnded(ending),
     }, invitation);
-    this.#become('connecting', t('player.connecting'));
+    // What is wrong stays to be read while it is tried again and again.
+    this.#become('connecting', this.#failures > 1 ? this.detail : t('player.connecting'));
   }
 
   #leave() {
@@ -159,6 +180,7 @@ export class Player extends EventTarget {
       if (!this.#video.muted) {
         // Sound needs a click in most browsers, the picture in few.
         this.#video.muted = true;
+        this.silenced = true;
         return this.#startPlayback();
       }
       this.needsClick = true;
@@ -226,18 +248,40 @@ export class Player extends EventTarget {
     return base * (1 + BACKOFF_SPREAD * (2 * Math.random() - 1));
   }
 
-  /** A page that comes back to the front, or a network that returns, does not wait for the backoff. */
+  /** A page that comes back to the front does not wait for the backoff, nor for what its connection will be found to be. */
   #wake() {
     if (!this.#wanted || document.visibilityState !== 'visible') return;
-    if (this.phase === 'retrying') {
+    if (!this.#attempt) {
       this.#failures = 0;
       this.#connect();
-    } else if (this.#attempt && !this.#attempt.alive) {
-      this.#log(t('player.resuming'), '');
-      this.#connect();
-    } else if (this.#video.paused && !this.needsClick) {
-      void this.#startPlayback();
+    } else if (!this.#attempt.alive) {
+      this.#connectAnew();
+    } else {
+      if (this.#video.paused && !this.needsClick) void this.#startPlayback();
+      if (this.#attempt.mayFlow) void this.#doubt(this.#attempt);
     }
+  }
+
+  /** The way that packets took may be gone, and so may one that is just being looked for. */
+  #onNetwork() {
+    if (this.#attempt?.alive && this.phase === 'connecting') this.#connectAnew();
+    else this.#wake();
+  }
+
+  /**
+   * A phone that was locked, or is in another network, hears only after seconds that its connection is dead.
+   *
+   * @param {Attempt} attempt
+   */
+  async #doubt(attempt) {
+    if (await attempt.hears(DOUBT_MS) || attempt !== this.#attempt) return;
+    this.#connectAnew();
+  }
+
+  #connectAnew() {
+    this.#log(t('player.resuming'), '');
+    this.#failures = 0;
+    this.#connect();
   }
 
   /**

@@ -3,10 +3,11 @@
  * What happened to a camera and to its picture here, the latest last.
  *
  * @typedef {import('../api.js').CameraEvent} CameraEvent
- * @typedef {{at: number, text: string, tone: string}} Line
+ * @typedef {{at: number, own: boolean, text: string, tone: string}} Line `own`: `at` is by this device's clock
  */
 import { html } from '../../vendor/lit.js';
 import { call } from '../api.js';
+import { byServer, now } from '../clock.js';
 import { eventWords } from '../happenings.js';
 import { live } from '../live.js';
 import { clock, moment } from '../words.js';
@@ -51,18 +52,22 @@ export class Journal extends AppElement {
   /** @param {CameraEvent} event */
   #writeEvent(event) {
     const { text, tone } = eventWords(event);
-    this.write(text, tone, Date.parse(event.at));
+    this.#add({ at: Date.parse(event.at), own: false, text, tone });
   }
 
   /**
+   * Something that happens now.
+   *
    * @param {string} text
    * @param {string} [tone]
-   * @param {number} [at] when, in milliseconds since 1970
    */
-  write(text, tone = '', at = Date.now()) {
-    const later = this.lines.findIndex((line) => line.at > at);
-    const place = later < 0 ? this.lines.length : later;
-    this.lines = this.lines.toSpliced(place, 0, { at, text, tone }).slice(-LINES);
+  write(text, tone = '') {
+    this.#add({ at: Date.now(), own: true, text, tone });
+  }
+
+  /** @param {Line} line */
+  #add(line) {
+    this.lines = [...this.lines, line].sort((a, b) => when(a) - when(b)).slice(-LINES);
   }
 
   updated() {
@@ -72,8 +77,17 @@ export class Journal extends AppElement {
 
   render() {
     return html`<div class="log" id="log" role="log" aria-live="polite" aria-labelledby="log-title" tabindex="0"><ol>${this.lines.map((line) => html`<li data-tone=${line.tone}>
-      <time datetime=${new Date(line.at).toISOString()}>${Date.now() - line.at < DAY_MS ? clock(line.at) : moment(line.at)}</time>
+      <time datetime=${new Date(when(line)).toISOString()}>${now() - when(line) < DAY_MS ? clock(when(line)) : moment(when(line))}</time>
       <span>${line.text}</span></li>`)}</ol></div>`;
   }
 }
 customElements.define('apiary-journal', Journal);
+
+/**
+ * The first lines come before the server said what time it is.
+ *
+ * @param {Line} line
+ */
+function when(line) {
+  return line.own ? byServer(line.at) : line.at;
+}

@@ -8,6 +8,7 @@
  */
 import { html, nothing } from '../../vendor/lit.js';
 import { t } from '../i18n/i18n.js';
+import { Awake } from '../media/awake.js';
 import { Player } from '../media/player.js';
 import { Zoom } from '../media/zoom.js';
 import { number } from '../words.js';
@@ -19,6 +20,8 @@ const MUTED_KEY = 'apiary.muted';
 /** Controls go out of the picture's way after this time without a move, in full screen. */
 const CONTROLS_SHOWN_MS = 3000;
 const SNAPSHOT_QUALITY = 0.92;
+/** A picture on a page that went out of sight is let go after this long, so that a glance elsewhere does not end it. */
+const LINGER_MS = 15_000;
 
 export class Stage extends AppElement {
   static properties = {
@@ -36,10 +39,11 @@ export class Stage extends AppElement {
   /** @type {Zoom | null} */ #zoom = null;
   #lifetime = new AbortController();
   #quietTimer = 0;
-  /** @type {WakeLockSentinel | null} */ #wakeLock = null;
+  #hiddenTimer = 0;
 
   constructor() {
     super();
+    new Awake(this);
     this.camera = /** @type {string} */ (GIVEN);
     this.name = '';
     /** Where its last picture is, '' for nowhere. */ this.poster = '';
@@ -54,8 +58,8 @@ export class Stage extends AppElement {
     super.connectedCallback();
     this.#lifetime = new AbortController();
     const until = { signal: this.#lifetime.signal };
-    document.addEventListener('fullscreenchange', () => void this.#onFullScreen(), until);
-    document.addEventListener('visibilitychange', () => void this.#stayAwake(), until);
+    document.addEventListener('fullscreenchange', () => this.#onFullScreen(), until);
+    document.addEventListener('visibilitychange', () => this.#onVisibility(), until);
     document.addEventListener('keydown', (event) => this.#onKey(event), until);
     // The page that goes says so at once; the server would notice only after seconds.
     window.addEventListener('pagehide', (event) => {
@@ -68,10 +72,10 @@ export class Stage extends AppElement {
     super.disconnectedCallback();
     this.#lifetime.abort();
     clearTimeout(this.#quietTimer);
+    clearTimeout(this.#hiddenTimer);
     this.#zoom?.dispose();
     this.player?.dispose();
     this.player = null;
-    void this.#wakeLock?.release();
   }
 
   firstUpdated() {
@@ -82,8 +86,10 @@ export class Stage extends AppElement {
     this.player = new Player(this.camera, video);
     for (const news of ['phase', 'sample']) this.player.addEventListener(news, () => this.requestUpdate());
     video.addEventListener('volumechange', () => this.requestUpdate());
+    video.addEventListener('leavepictureinpicture', () => this.#onVisibility());
     this.dispatchEvent(new CustomEvent('player', { detail: this.player }));
     this.player.play();
+    this.#onVisibility();
   }
 
   get #video() {
@@ -107,8 +113,14 @@ export class Stage extends AppElement {
           <p class="veil-text" id="veil-text" role="status">${this.#veilText}</p>
           <button type="button" class="button primary big" id="play" ?hidden=${!player?.needsClick}
             @click=${() => player?.resume()}>${t('play')}</button>
+          ${phase === 'failed' || phase === 'stopped'
+            ? html`<button type="button" class="button primary big" id="again" @click=${() => player?.play()}>${t('again')}</button>`
+            : nothing}
         </div>
         ${this.#zoomed}
+        ${player?.silenced
+          ? html`<button type="button" class="pill hear" id="hear" @click=${this.#toggleSound}>${icon('mute')}${t('stage.hear')}</button>`
+          : nothing}
       </div>
       <div class="controls">${this.#controls()}</div>
     </section>`;
@@ -212,20 +224,20 @@ export class Stage extends AppElement {
     tell(t('stage.snapshot-taken', { name: link.download }));
   }
 
-  async #onFullScreen() {
+  #onFullScreen() {
     this.fullScreen = document.fullscreenElement !== null;
     this.#onMove();
-    await this.#stayAwake();
   }
 
-  /** Somebody who watches in full screen does not touch the device. */
-  async #stayAwake() {
-    if (!this.fullScreen) {
-      await this.#wakeLock?.release();
-      this.#wakeLock = null;
-    } else if (document.visibilityState === 'visible') {
-      this.#wakeLock = await navigator.wakeLock?.request('screen').catch(() => null) ?? null;
-    }
+  /** A picture that nobody sees or hears is let go; one that returns is there at once. */
+  #onVisibility() {
+    clearTimeout(this.#hiddenTimer);
+    if (document.visibilityState === 'hidden') this.#hiddenTimer = window.setTimeout(() => this.#onUnseen(), LINGER_MS);
+  }
+
+  #onUnseen() {
+    const elsewhere = document.pictureInPictureElement === this.#video;
+    if (this.#video.muted && !elsewhere) this.player?.rest();
   }
 
   #onMove() {

@@ -9,6 +9,7 @@ import { html, nothing } from '../../vendor/lit.js';
 import { posterOf, startStream, stopStream } from '../api.js';
 import { t } from '../i18n/i18n.js';
 import { Player } from '../media/player.js';
+import { mayReturn, runs } from '../media/return.js';
 import { bitrate, cameraName, cameraState, sentence } from '../words.js';
 import { badges } from './badges.js';
 import { AppElement, GIVEN } from './element.js';
@@ -70,11 +71,7 @@ export class Tile extends AppElement {
   /** @param {PropertyValues} changed */
   willUpdate(changed) {
     const before = /** @type {Camera | undefined} */ (changed.get('camera'));
-    if (before && !this.#busy) {
-      const returned = this.camera.online === true && before.online === false;
-      const began = this.#running && !runs(before);
-      if (began || (returned && this.#resting === 'failed')) this.#resting = '';
-    }
+    if (before && this.#resting && !this.#busy && mayReturn(before, this.camera, this.#resting)) this.#resting = '';
   }
 
   updated() {
@@ -232,8 +229,3 @@ export class Tile extends AppElement {
   }
 }
 customElements.define('apiary-tile', Tile);
-
-/** @param {Camera} camera */
-function runs(camera) {
-  return camera.stream?.state === 'starting' || camera.stream?.state === 'active';
-}

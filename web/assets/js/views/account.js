@@ -5,6 +5,7 @@
  */
 import { html, nothing } from '../../vendor/lit.js';
 import { call } from '../api.js';
+import { now } from '../clock.js';
 import { LANGUAGES, language, speak, t } from '../i18n/i18n.js';
 import { live, Watching } from '../live.js';
 import { AppElement } from '../parts/element.js';
@@ -65,7 +66,7 @@ export class Account extends AppElement {
 
   #sharePanel() {
     const share = submits(async (field) => {
-      const ends = new Date(Date.now() + Number(field('time')) * HOUR_MS);
+      const ends = new Date(now() + Number(field('time')) * HOUR_MS);
       const made = await call('POST', '/api/shares', { camera_id: field('camera'), label: field('label'), expires_at: ends.toISOString() });
       await this.#read();
       await copy(location.origin + made.path);

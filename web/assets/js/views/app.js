@@ -7,7 +7,7 @@ import { AppElement } from '../parts/element.js';
 import { icon, mark } from '../parts/icons.js';
 import '../parts/notice.js';
 import { route } from '../route.js';
-import { enter, me } from '../session.js';
+import { enter, me, wasKnown } from '../session.js';
 
 /** @typedef {{load: () => Promise<unknown>, render: () => unknown, gate?: true}} View `gate`: for strangers too */
 
@@ -37,6 +37,9 @@ const VIEWS = {
 export class App extends AppElement {
   static properties = { path: { state: true }, ready: { state: true } };
 
+  /** A view could not be loaded. Browsers differ in whether they would try again. */
+  #stuck = false;
+
   constructor() {
     super();
     new Watching(this);
@@ -45,21 +48,35 @@ export class App extends AppElement {
     route.addEventListener('change', () => void this.#go());
     void this.#go();
     if (VIEWS[route.path]?.gate) return;
-    // Both at once. Names and rights come a little later than the page; what depends on them is rendered then.
-    live.open();
-    void enter().then(() => {
-      this.requestUpdate();
-      void keepNotified();
-    });
+    void this.#enter();
+  }
+
+  /** Names and rights come a little later than the page; what depends on them is rendered then. */
+  async #enter() {
+    // Both at once where somebody was logged in before: strangers have no news to get, and browsers log what is refused.
+    if (wasKnown()) live.open();
+    const who = await enter();
+    if (who !== 'stranger') live.open();
+    this.requestUpdate();
+    void keepNotified();
   }
 
   async #go() {
     const path = route.path;
-    await VIEWS[path]?.load();
+    try {
+      await VIEWS[path]?.load();
+    } catch {
+      this.#stuck = true; // the server is away, as is said above the view that stays
+      return;
+    }
     if (path !== route.path) return;
     this.path = path;
     this.ready = true;
     this.requestUpdate();
+  }
+
+  updated() {
+    if (this.#stuck && live.connected) location.reload();
   }
 
   render() {

@@ -2,6 +2,7 @@
 /**
  * One camera, large: its picture, how well it arrives, what happened, and what one can tell it.
  *
+ * @typedef {import('../api.js').Camera} Camera
  * @typedef {import('../media/player.js').Player} Player
  * @typedef {import('../media/attempt.js').StreamState} StreamState
  */
@@ -9,6 +10,7 @@ import { html, nothing } from '../../vendor/lit.js';
 import { posterOf, startStream, stopStream } from '../api.js';
 import { t } from '../i18n/i18n.js';
 import { live, Watching } from '../live.js';
+import { mayReturn } from '../media/return.js';
 import { badges } from '../parts/badges.js';
 import '../parts/commands.js';
 import { AppElement } from '../parts/element.js';
@@ -23,9 +25,10 @@ import { cameraName, cameraState, iceState, sentence, streamState } from '../wor
 const CAMERA_ID = /^[0-9A-F]{32}$/;
 
 export class CameraView extends AppElement {
-  static properties = { camera: { attribute: false }, player: { state: true }, busy: { state: true } };
+  static properties = { camera: { attribute: false }, player: { state: true }, busy: { state: true }, refusal: { state: true } };
 
   /** What the server last said of the stream to this viewer. @type {StreamState} */ #stream = { state: 'idle' };
+  /** How the camera stood before the last news. @type {Camera | undefined} */ #before;
 
   constructor() {
     super();
@@ -33,6 +36,7 @@ export class CameraView extends AppElement {
     /** Its id, as the address has it. */ this.camera = '';
     /** @type {Player | null} */ this.player = null;
     /** A start or stop is under way. */ this.busy = false;
+    /** Why there is nothing to see of a camera that one knows nothing of. */ this.refusal = '';
   }
 
   get #known() {
@@ -43,8 +47,21 @@ export class CameraView extends AppElement {
     return cameraName(this.camera, this.#known?.name);
   }
 
+  willUpdate() {
+    if (this.#known) this.refusal = '';
+  }
+
+  /** A picture that ended returns by itself where that makes sense. */
+  updated() {
+    const [before, now, { player }] = [this.#before, this.#known, this];
+    this.#before = now;
+    if (!before || !now || !player || player.wanted || this.busy) return;
+    if (mayReturn(before, now, player.phase === 'failed' ? 'failed' : 'stopped')) player.play();
+  }
+
   render() {
-    if (!CAMERA_ID.test(this.camera)) return this.#refusal();
+    if (!CAMERA_ID.test(this.camera)) return this.#refuse(t('camera.none-hint'));
+    if (this.refusal) return this.#refuse(this.refusal);
     const camera = this.#known;
     const words = this.#words;
     document.title = `${this.#name} · Apiary`;
@@ -75,10 +92,11 @@ export class CameraView extends AppElement {
       </div>`;
   }
 
-  #refusal() {
+  /** @param {string} why */
+  #refuse(why) {
     document.title = 'Apiary';
     return html`<section class="empty" id="refusal"><h1 id="name">${t('camera.none')}</h1>
-      <p id="veil-text">${t('camera.none-hint')}</p><a class="button primary" href="/">${t('camera.back')}</a></section>`;
+      <p id="veil-text">${why}</p><a class="button primary" href="/">${t('camera.back')}</a></section>`;
   }
 
   #keys() {
@@ -117,6 +135,11 @@ export class CameraView extends AppElement {
 
   #onPhase() {
     const { phase, detail } = /** @type {Player} */ (this.player);
+    if (this.refusal) return; // the player goes with its stage
+    if (phase === 'failed' && live.known && !this.#known) {
+      this.refusal = sentence(detail);
+      return;
+    }
     if (phase === 'stopped' || phase === 'failed') this.#stream = { state: phase === 'failed' ? 'error' : 'stopped' };
     if (phase === 'playing') this.#log(t('log.live'), 'good');
     else if (detail && phase !== 'stopped' && phase !== 'failed') this.#log(detail);

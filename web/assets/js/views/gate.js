@@ -66,6 +66,7 @@ class Login extends Gate {
       this.provider = provider;
       if (user && !user.guest) location.replace(nextPage());
       if (needsSetup) this.hint = t('login.needs-setup');
+      else if (new URLSearchParams(location.search).has('ended')) this.hint = t('login.ended');
     }, (error) => { this.problem = error.message; });
   }
 

@@ -8,6 +8,7 @@
 import { html, nothing, repeat } from '../../vendor/lit.js';
 import { t } from '../i18n/i18n.js';
 import { live, Watching } from '../live.js';
+import { Awake } from '../media/awake.js';
 import { AppElement } from '../parts/element.js';
 import { icon, mark } from '../parts/icons.js';
 import '../parts/tile.js';
@@ -20,19 +21,18 @@ const LAYOUT_KEY = 'apiary.layout';
 const LAYOUTS = ['auto', 'large', 'small'];
 
 export class Wall extends AppElement {
-  static properties = { pictures: { state: true }, layout: { state: true }, visible: { state: true }, fullScreen: { state: true } };
+  static properties = { pictures: { state: true }, layout: { state: true }, visible: { state: true } };
 
   #arranging = new Arranging(this);
   #lifetime = new AbortController();
-  /** @type {WakeLockSentinel | null} */ #wakeLock = null;
 
   constructor() {
     super();
     new Watching(this);
+    new Awake(this);
     /** Whether live pictures are wanted. */ this.pictures = localStorage.getItem(PICTURES_KEY) !== 'off';
     this.layout = localStorage.getItem(LAYOUT_KEY) ?? 'auto';
     this.visible = document.visibilityState === 'visible';
-    this.fullScreen = false;
   }
 
   connectedCallback() {
@@ -40,30 +40,12 @@ export class Wall extends AppElement {
     document.title = 'Apiary';
     this.#lifetime = new AbortController();
     const until = { signal: this.#lifetime.signal };
-    document.addEventListener('visibilitychange', () => {
-      this.visible = document.visibilityState === 'visible';
-      void this.#stayAwake();
-    }, until);
-    document.addEventListener('fullscreenchange', () => {
-      this.fullScreen = document.fullscreenElement !== null;
-      void this.#stayAwake();
-    }, until);
+    document.addEventListener('visibilitychange', () => { this.visible = document.visibilityState === 'visible'; }, until);
   }
 
   disconnectedCallback() {
     super.disconnectedCallback();
     this.#lifetime.abort();
-    void this.#wakeLock?.release();
-  }
-
-  /** A wall that fills the screen is looked at without being touched. */
-  async #stayAwake() {
-    if (!this.fullScreen) {
-      await this.#wakeLock?.release();
-      this.#wakeLock = null;
-    } else if (this.visible) {
-      this.#wakeLock = await navigator.wakeLock?.request('screen').catch(() => null) ?? null;
-    }
   }
 
   render() {
