@@ -62,7 +62,7 @@ may_install() {
 # Each command that is needed, and the package that has it.
 needed=(cc:gcc c++:g++ mosquitto:mosquitto initdb:postgresql openssl:openssl shellcheck:shellcheck promtool:prometheus ffprobe:ffmpeg systemd-analyze:systemd node:nodejs npm:npm python3:python3)
 if ! $fast; then
-  needed+=(chromium:chromium chromedriver:chromium-driver turnserver:coturn)
+  needed+=(chromium:chromium chromedriver:chromium-driver firefox-esr:firefox-esr turnserver:coturn)
 fi
 
 install_what_is_missing() {

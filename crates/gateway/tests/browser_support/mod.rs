@@ -1,8 +1,9 @@
-//! What the browser tests stand on: Chromium ([`chromium`]), one test at a time.
+//! What the browser tests stand on: Chromium ([`chromium`]) and Firefox ([`firefox`]), one test at a time.
 
 #![allow(dead_code)] // each test file uses its part
 
 pub(crate) mod chromium;
+pub(crate) mod firefox;
 
 use std::any::Any;
 use std::fs::File;
