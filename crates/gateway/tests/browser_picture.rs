@@ -412,3 +412,58 @@ async fn the_picture_stands_beside_other_windows() {
     })
     .await;
 }
+
+/// Names and rooms, as a household has them.
+const HOUSE: [(&str, &str); 3] = [
+    ("Front door", "House"),
+    ("Nursery", "House"),
+    ("Hives", "Garden"),
+];
+
+/// How the main pages look is kept beside the other screenshots: `look-{page}-{device}.png`.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_main_pages_with_pictures_on_every_device() {
+    let _turn = take_turn();
+    let program = Program::start(plan(3)).await;
+    let cameras = program.camera_ids::<3>();
+    for (camera, (name, room)) in cameras.iter().zip(HOUSE) {
+        let label = program.request("PATCH", &format!("/cameras/{camera}"));
+        let label = label.json(&json!({"name": name, "room": room}));
+        assert!(label.send().await.unwrap().status().is_success());
+    }
+    let browser = Browser::start().await;
+    let test = async {
+        for (phone, dark) in [(false, false), (false, true), (true, false), (true, true)] {
+            let device = Device {
+                phone,
+                dark,
+                german: false,
+            };
+            let page = browser.page_on(device).await;
+            page.open(&program.url("/")).await;
+            let first = format!("[data-camera=\"{}\"]", cameras[0]);
+            page.frames_advance(&format!("{first} video"), 3).await;
+            page.until(
+                "its state",
+                &format!("document.querySelector('{first} .pill-text').textContent === 'Live'"),
+            )
+            .await;
+            page.screenshot(&format!("look-wall-{}", device.name()))
+                .await;
+            page.open(&program.url(&format!("/viewer?camera={}", cameras[0])))
+                .await;
+            page.frames_advance(VIDEO, 3).await;
+            page.until(
+                "its name",
+                "document.getElementById('name').textContent === 'Front door'",
+            )
+            .await;
+            page.screenshot(&format!("look-camera-{}", device.name()))
+                .await;
+            page.close().await;
+        }
+    };
+    and_then_clean_up(test, async {}).await;
+    browser.stop().await;
+    program.stop().await;
+}

@@ -45,8 +45,8 @@ const german = {
   // Bad moments
   again: 'Noch einmal',
   'login.ended': 'Die Anmeldung ist abgelaufen. Nach dem Anmelden geht es hier weiter.',
-  'player.no-way': 'Das Bild findet keinen Weg vom Server zu diesem Gerät: Etwas dazwischen lässt es nicht durch, meist eine Firewall, die kein UDP erlaubt. Ein anderes Netz kann helfen oder ein TURN-Server, den die Einstellungen von Apiary nennen.',
-  'player.no-h264': 'dieser Browser kann kein H.264, das Format der Kamerabilder; Chrome, Edge und Safari können es, Firefox mit dem eingeschalteten Plugin „OpenH264-Videocodec“ (Add-ons und Themes, Plugins)',
+  'player.no-way': 'Das Bild findet keinen Weg zu diesem Gerät: Etwas zwischen ihm und dem Server lässt es nicht durch, meist eine Firewall ohne UDP. Ein anderes Netz kann helfen. Wer den Server betreibt, kann in dessen Einstellungen einen TURN-Server nennen.',
+  'player.no-h264': 'dieser Browser kann kein H.264, das Format der Kameras; Chrome, Edge und Safari können es, Firefox mit dem Plugin „OpenH264-Videocodec“',
   'stage.hear': 'Tippen für Ton',
 
   // Counted things

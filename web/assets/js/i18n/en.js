@@ -42,8 +42,8 @@ export default {
   // Bad moments
   again: 'Try again',
   'login.ended': 'Your login has ended. Log in again to go on where you were.',
-  'player.no-way': 'The picture finds no way from the server to this device: something between them blocks it, most often a firewall that lets no UDP through. Another network may help, or a TURN server that whoever runs Apiary names in its settings.',
-  'player.no-h264': 'this browser cannot play H.264, the format of the cameras’ pictures; use Chrome, Edge or Safari, or in Firefox switch on the plugin “OpenH264 Video Codec” (Add-ons and themes, Plugins)',
+  'player.no-way': 'The picture finds no way to this device: something between it and the server blocks it, most often a firewall that lets no UDP through. Try another network. Whoever runs the server can name a TURN server in its settings.',
+  'player.no-h264': 'this browser cannot play H.264, the format of the cameras; use Chrome, Edge or Safari, or switch on “OpenH264 Video Codec” among Firefox’s plugins',
   'stage.hear': 'Tap for sound',
 
   // Counted things

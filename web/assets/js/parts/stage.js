@@ -11,7 +11,7 @@ import { t } from '../i18n/i18n.js';
 import { Awake } from '../media/awake.js';
 import { Player } from '../media/player.js';
 import { Zoom } from '../media/zoom.js';
-import { number } from '../words.js';
+import { number, sentence } from '../words.js';
 import { AppElement, GIVEN } from './element.js';
 import { icon } from './icons.js';
 import { attempt, tell } from './notice.js';
@@ -129,7 +129,7 @@ export class Stage extends AppElement {
   get #veilText() {
     const { player } = this;
     if (player?.needsClick) return t('stage.needs-click');
-    return player?.detail || t('stage.idle');
+    return sentence(player?.detail ?? '') || t('stage.idle');
   }
 
   get #zoomed() {

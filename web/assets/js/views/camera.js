@@ -43,8 +43,9 @@ export class CameraView extends AppElement {
     return live.cameras.get(this.camera);
   }
 
+  /** Nothing as long as it may be about to have a name: what is written would move what stands below. */
   get #name() {
-    return cameraName(this.camera, this.#known?.name);
+    return live.known ? cameraName(this.camera, this.#known?.name) : '';
   }
 
   willUpdate() {
@@ -64,7 +65,7 @@ export class CameraView extends AppElement {
     if (this.refusal) return this.#refuse(this.refusal);
     const camera = this.#known;
     const words = this.#words;
-    document.title = `${this.#name} · Apiary`;
+    document.title = this.#name ? `${this.#name} · Apiary` : 'Apiary';
     return html`
       <header class="camera-head">
         ${me.user?.guest ? nothing : html`<a class="control back" href="/" aria-label=${t('camera.back')}>${icon('back')}</a>`}
@@ -76,7 +77,7 @@ export class CameraView extends AppElement {
       <div class="theatre">
         <apiary-stage .camera=${this.camera} .name=${this.#name} .poster=${camera?.poster ? posterOf(camera) : ''} .mayOperate=${me.mayOperate} .busy=${this.busy}
           @player=${this.#onPlayer} @toggle=${this.#toggle}></apiary-stage>
-        <div class="side">
+        <div class="side" ?hidden=${!live.known}>
           ${camera && me.mayOperate ? html`<apiary-commands .camera=${camera}></apiary-commands>` : nothing}
           <details class="panel" id="quality">
             <summary><h2>${t('camera.quality')}</h2></summary>
@@ -106,6 +107,11 @@ export class CameraView extends AppElement {
       </dl></details>`;
   }
 
+  /** More than what came of the picture here, where that is so. */
+  get #offline() {
+    return this.#known?.online === false ? cameraState(this.#known) : null;
+  }
+
   /** How the picture here stands, in words. */
   get #words() {
     switch (this.player?.phase) {
@@ -114,8 +120,8 @@ export class CameraView extends AppElement {
       case 'waiting': return { text: t('state.starting'), tone: 'wait' };
       case 'connecting': return { text: t('state.connecting'), tone: 'wait' };
       case 'retrying': return { text: t('state.reconnecting'), tone: 'wait' };
-      case 'failed': return { text: t('state.failed'), tone: 'bad' };
-      default: return this.#known?.online === false ? cameraState(this.#known) : { text: t('state.stopped'), tone: 'idle' };
+      case 'failed': return this.#offline ?? { text: t('state.failed'), tone: 'bad' };
+      default: return this.#offline ?? { text: t('state.stopped'), tone: 'idle' };
     }
   }
 
