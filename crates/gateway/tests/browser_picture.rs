@@ -271,12 +271,10 @@ async fn a_phone_that_was_locked_has_its_picture_again() {
         page.open_tab("about:blank").await;
         page.client.switch_to_window(locked.clone()).await.unwrap();
         let state = |state: &str| json!({"state": state});
-        page.cdp("Page.setWebLifecycleState", state("frozen"))
-            .await;
+        page.cdp("Page.setWebLifecycleState", state("frozen")).await;
         // The server has nobody any more, and the page cannot hear it.
         program.restart().await;
-        page.cdp("Page.setWebLifecycleState", state("active"))
-            .await;
+        page.cdp("Page.setWebLifecycleState", state("active")).await;
         page.show_tab(&locked).await;
         page.frames_advance(VIDEO, 5).await;
         let took = page.until("how long it took", "window.tookMs").await;

@@ -98,13 +98,11 @@ async fn chromium_would_install_it() {
     let page = browser.page().await;
     let test = async {
         page.open(&program.url("/")).await;
-        let manifest = page.command("Page.getAppManifest", json!({})).await;
+        let manifest = page.cdp("Page.getAppManifest", json!({})).await;
         assert_eq!(manifest["errors"], json!([]), "{manifest}");
         let read: Value = serde_json::from_str(manifest["data"].as_str().unwrap()).unwrap();
         assert_eq!(read["name"], "Apiary");
-        let errors = page
-            .command("Page.getInstallabilityErrors", json!({}))
-            .await;
+        let errors = page.cdp("Page.getInstallabilityErrors", json!({})).await;
         assert_eq!(errors["installabilityErrors"], json!([]), "{errors}");
     };
     and_then_clean_up(test, async { page.clone().close().await }).await;
@@ -143,9 +141,9 @@ const BREAK: &str = "there(sockets).forEach((socket) => socket.close()); window.
 
 /// What a page holds, after the garbage is gone.
 async fn held(page: &Page) -> Value {
-    page.command("HeapProfiler.collectGarbage", json!({})).await;
-    page.command("HeapProfiler.collectGarbage", json!({})).await;
-    let answer = page.command("Performance.getMetrics", json!({})).await;
+    page.cdp("HeapProfiler.collectGarbage", json!({})).await;
+    page.cdp("HeapProfiler.collectGarbage", json!({})).await;
+    let answer = page.cdp("Performance.getMetrics", json!({})).await;
     let metric = |name: &str| {
         let mut metrics = answer["metrics"].as_array().unwrap().iter();
         let found = metrics.find(|metric| metric["name"] == name);
@@ -184,7 +182,7 @@ async fn a_wall_that_comes_back_again_and_again_does_not_grow() {
     let page = browser.page_on(Device::default()).await;
     let test = async {
         page.run_in_each_document(KEEP_IN_SIGHT).await;
-        page.command("Performance.enable", json!({})).await;
+        page.cdp("Performance.enable", json!({})).await;
         page.open(&program.url("/")).await;
         let ids: [String; CAMERAS] = program.camera_ids();
         let mut settled = Value::Null;
