@@ -241,6 +241,7 @@ impl CameraTask {
                 tracing::info!(camera = %self.config.id, "simulated camera connected");
                 self.show_connected(true);
                 self.say_hello(session);
+                self.order(Order::Report);
                 true
             }
             Event::Incoming(Packet::Publish(publish)) => {
@@ -257,9 +258,7 @@ impl CameraTask {
             Ok((camera, command)) if camera == self.config.id => {
                 tracing::debug!(%camera, action = command.action(), "simulated camera commanded");
                 self.commands.push(command.clone());
-                if let Err(error) = self.media.order(self.index, Order::Command(command)) {
-                    tracing::warn!(%camera, %error, "a simulated camera misses a command");
-                }
+                self.order(Order::Command(command));
             }
             Ok((camera, _)) => {
                 tracing::warn!(%camera, "a simulated camera got another one's command");
@@ -267,6 +266,13 @@ impl CameraTask {
             Err(error) => {
                 tracing::warn!(camera = %self.config.id, %error, "a simulated camera does not understand a command");
             }
+        }
+    }
+
+    fn order(&self, order: Order) {
+        if let Err(error) = self.media.order(self.index, order) {
+            let camera = self.config.id;
+            tracing::warn!(%camera, %error, "a simulated camera misses an order");
         }
     }
 

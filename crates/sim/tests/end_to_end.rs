@@ -18,6 +18,7 @@ use apiary_wire::h264::{Depacketizer, nal_units};
 use apiary_wire::rtcp::{self, RtcpPacket};
 use openh264::decoder::Decoder;
 use openh264::formats::YUVSource;
+use serde_json::Value;
 use support::{Control, Gate, PATIENCE, Received, Receiver, Stage, TestBroker, small_camera};
 
 const VIDEO_SSRC: apiary_wire::Ssrc = apiary_wire::Ssrc(0x0101_0202);
@@ -297,17 +298,31 @@ async fn a_reboot_drops_the_connection_and_comes_back() {
     };
     let mut stage = Stage::set(camera).await;
     stage.control.connection(ConnectionStatus::Connected).await;
+    assert_eq!(stage.control.message(reported).await["mode"], "ARMED");
+    let id = stage.camera.id();
+    let mode = Command::SetMode(Mode::LiveStreamOnly);
+    stage.control.command(id, mode).await;
+    let changed = stage.control.message(reported).await;
+    assert_eq!(changed["mode"], "LIVESTREAMONLY");
     stage.play().await;
-    stage
-        .control
-        .command(stage.camera.id(), Command::Reboot)
-        .await;
+    stage.control.command(id, Command::Reboot).await;
     stage
         .control
         .connection(ConnectionStatus::Disconnected)
         .await;
     stage.control.connection(ConnectionStatus::Connected).await;
     assert!(!stage.camera.state().is_streaming());
+    let restarted = stage.control.message(reported).await;
+    assert_eq!(restarted["mode"], "ARMED");
+    assert!(restarted["settings"]["volume"].is_string());
+}
+
+/// What a camera says of its mode and settings.
+fn reported(message: CameraMessage) -> Option<Value> {
+    match message {
+        CameraMessage::State(state) => Some(state),
+        _ => None,
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -321,16 +336,13 @@ async fn reports_status_mode_and_activity() {
         CameraMessage::Status(status) => Some(status),
         _ => None,
     };
+    assert_eq!(stage.control.message(reported).await["mode"], "ARMED");
     assert!(stage.control.message(status).await.uptime.is_some());
     let id = stage.camera.id();
     stage
         .control
         .command(id, Command::SetMode(Mode::Privacy))
         .await;
-    let reported = |message| match message {
-        CameraMessage::State(state) => Some(state),
-        _ => None,
-    };
     assert_eq!(stage.control.message(reported).await["mode"], "PRIVACY");
     let activity = Activity {
         event_id: Some("e1".to_owned()),

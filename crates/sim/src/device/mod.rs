@@ -34,6 +34,8 @@ pub(crate) enum Order {
     PowerOn { bind: IpAddr },
     /// Power fails. Once it is answered, nothing leaves the camera any more.
     PowerOff { done: oneshot::Sender<()> },
+    /// Say on `camera/state` how the camera stands.
+    Report,
     /// Lose everything that is sent, or no more.
     Pause(bool),
     /// Go on from other local ports.
@@ -166,6 +168,7 @@ impl Device {
                 self.firmware.handle_power_off(now);
                 done = Some(sender);
             }
+            Order::Report => self.firmware.report(),
             Order::Pause(paused) => self.radio.link.pause(paused),
             Order::MovePorts => moved = self.move_ports(now),
         }

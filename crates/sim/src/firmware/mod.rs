@@ -308,7 +308,8 @@ impl Firmware {
         self.report();
     }
 
-    fn report(&mut self) {
+    /// Says in which mode the camera is, and its settings.
+    pub(crate) fn report(&mut self) {
         let report = json!({ "mode": self.mode, "settings": self.settings });
         self.outputs.push_back(Output::Report(report));
     }
