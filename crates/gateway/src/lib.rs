@@ -22,6 +22,7 @@ pub mod mqtt;
 pub mod oidc;
 pub mod operation;
 pub mod push;
+pub mod reason;
 pub mod recent_log;
 pub mod secret;
 pub mod supervisor;

@@ -12,7 +12,7 @@ use browser_support::chromium::{Browser, Page};
 use browser_support::{and_then_clean_up, take_turn};
 use http_support::{CAMERA, Gateway};
 use oidc_support::Provider;
-use serde_json::json;
+use serde_json::{Value, json};
 
 async fn log_in(page: &Page, server: &str) {
     page.open(&format!("{server}/")).await;
@@ -58,6 +58,11 @@ async fn somebody_logs_in_at_a_provider_and_sees_the_cameras() {
             &format!("({camera}) !== null && ({camera}) !== false"),
         )
         .await;
+        page.open(&format!("{server}/account")).await;
+        page.until("the account", "document.getElementById('token-form')")
+            .await;
+        let form = "return document.getElementById('password-form')";
+        assert_eq!(page.run(form).await, Value::Null, "no password is here");
     };
     and_then_clean_up(test, async { page.clone().close().await }).await;
     browser.stop().await;

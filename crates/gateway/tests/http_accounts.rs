@@ -463,6 +463,7 @@ async fn h08_each_login_has_a_secret_of_its_own_in_a_cookie_that_scripts_cannot_
     assert_eq!(me["user"]["name"], "vera");
     assert_eq!(me["user"]["role"], "viewer");
     assert_eq!(me["user"]["cameras"], json!([CAMERA]));
+    assert_eq!(me["user"]["password"], true);
     // A new login in the same browser takes the place of the old one.
     let again = house
         .ask(&first, "POST", "/api/auth/login")

@@ -19,6 +19,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use apiary::config::{ExtraClient, MqttConfig, TlsFiles};
 use apiary::mqtt::{CameraControl, EmbeddedBroker};
+use apiary::reason::Code;
 use apiary_sim::{
     BrokerIdentity, BrokerTls, CameraConfig, Simulator, SimulatorConfig, VideoSource,
 };
@@ -243,6 +244,16 @@ async fn h32_a_camera_with_a_certificate_of_its_own_is_nobody_else() {
         refused(scene.over_tls(&shared, "camera_client").await),
         NOT_AUTHORIZED
     );
+    // Administrators are told of each.
+    let told = scene.broker.facts().refusals.latest();
+    let told = told.iter().map(|one| (&*one.client, one.reason.cause.code));
+    let told: Vec<_> = told.collect();
+    let expected = [
+        ("camera_client", Code::MqttStranger),
+        ("livestream_service-1", Code::MqttStranger),
+        (OTHER, Code::MqttAnothersCertificate),
+    ];
+    assert_eq!(told, expected);
     scene.end().await;
 }
 

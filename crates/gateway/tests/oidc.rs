@@ -197,7 +197,7 @@ async fn somebody_whom_the_provider_knows_is_logged_in_as_anybody_else() {
     let me = house.me(&maya).await;
     assert_eq!(
         me["user"],
-        json!({"name": "maya", "role": "viewer", "guest": false, "cameras": null})
+        json!({"name": "maya", "role": "viewer", "guest": false, "cameras": null, "password": false})
     );
     assert_eq!(house.list("/cameras", &maya).await["count"], 1);
 

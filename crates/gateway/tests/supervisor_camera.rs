@@ -178,7 +178,7 @@ async fn f09_a_broker_that_stays_away_is_named() {
     let failed = house
         .until(camera.id(), |stream| stream.phase == Phase::Error)
         .await;
-    let text = failed.error.unwrap();
+    let text = failed.error.unwrap().text;
     assert!(text.contains("MQTT broker"), "{text}");
     house.restart_broker().await;
     house.all_known().await;
@@ -220,7 +220,7 @@ async fn start_failures_of_real_cameras_name_their_cause() {
         let failed = house
             .until(camera.id(), |stream| stream.phase == Phase::Error)
             .await;
-        let text = failed.error.unwrap();
+        let text = failed.error.unwrap().text;
         assert!(text.contains(cause), "{text}");
         // Its last packets must not reach the next one, which gets the same ports.
         camera

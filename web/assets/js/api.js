@@ -4,7 +4,7 @@
  *
  * @typedef {{
  *   camera_id: string, state: string, health: string, stream_id: string, started_at: string, viewer_count: number,
- *   error_message: string | null, bitrate_kbps: number | null, frames_per_second: number | null
+ *   error_message: string | null, error_cause: import('./i18n/i18n.js').Cause | null, bitrate_kbps: number | null, frames_per_second: number | null
  * }} Stream
  * @typedef {{
  *   camera_id: string, name: string | null, room: string | null, position: number | null, online: boolean | null,
@@ -19,7 +19,7 @@
  * @typedef {{cameras: Camera[], count: number, broker_connected: boolean, engine_error?: string}} CameraList
  */
 
-import { t } from './i18n/i18n.js';
+import { reason, t } from './i18n/i18n.js';
 
 const TIMEOUT_MS = 8000;
 
@@ -87,7 +87,7 @@ export async function call(method, path, body, timeoutMs = TIMEOUT_MS) {
   }
   if (response.status === 204) return null;
   const answer = await response.json().catch(() => ({}));
-  if (!response.ok) throw new ApiError(response.status, answer.error ?? t('server.answered', { status: response.status }));
+  if (!response.ok) throw new ApiError(response.status, reason(answer, answer.error ?? t('server.answered', { status: response.status })));
   return answer;
 }
 

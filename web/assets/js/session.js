@@ -2,7 +2,7 @@
 /**
  * Who looks at the page, and what they may do. Nothing here keeps anybody out: the server does that.
  *
- * @typedef {{name: string, role: 'viewer' | 'operator' | 'admin', guest: boolean, cameras: string[] | null}} User
+ * @typedef {{name: string, role: 'viewer' | 'operator' | 'admin', guest: boolean, cameras: string[] | null, password: boolean}} User `password`: they have one here
  * @typedef {{accounts: boolean, needs_setup: boolean, provider: {name: string, path: string} | null, user: User | null}} Answer `provider`:
  *   where people can log in who have their account elsewhere
  */
@@ -10,6 +10,8 @@ import { call } from './api.js';
 
 /** Whether somebody was known when this browser was here last: no more than a guess at what the server will say. */
 const KNOWN_KEY = 'apiary.known';
+/** Set in this browser once the set-up assistant was gone through or put off. */
+export const WELCOMED_KEY = 'apiary.welcomed';
 
 /** As the server last said. */
 export const me = {

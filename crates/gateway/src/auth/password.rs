@@ -6,6 +6,7 @@ use tokio::sync::Semaphore;
 
 use super::accounts::AccountError;
 use super::credential::random;
+use crate::reason::{Code, Reason};
 
 /// Shortest password, in characters (NIST SP 800-63B §3.1.1.2 asks for eight at least).
 const MIN_LENGTH: usize = 8;
@@ -73,9 +74,11 @@ impl Passwords {
 
 fn check(password: &str) -> Result<(), AccountError> {
     let problem = if password.chars().count() < MIN_LENGTH {
-        format!("the password is too short: {MIN_LENGTH} characters at least")
+        let text = format!("the password is too short: {MIN_LENGTH} characters at least");
+        Reason::new(Code::PasswordTooShort, text).with("least", MIN_LENGTH)
     } else if password.len() > MAX_LENGTH {
-        format!("the password is too long: {MAX_LENGTH} octets at most")
+        let text = format!("the password is too long: {MAX_LENGTH} octets at most");
+        Reason::new(Code::PasswordTooLong, text).with("most", MAX_LENGTH)
     } else {
         return Ok(());
     };

@@ -5,6 +5,7 @@ use crate::auth::{PublicKeys, try_key_server};
 use crate::cli::with_causes;
 use crate::config::{CALLBACK_PATH, Config, JwtConfig, KeysFrom, OidcConfig};
 use crate::oidc;
+use crate::reason::{Code, Reason};
 
 const KEYS: &str = "auth.jwks";
 const PROVIDER: &str = "oidc.issuer";
@@ -21,10 +22,12 @@ pub(super) async fn examine(config: &Config, report: &mut Report) {
                 back(provider)
             ),
         ),
-        Err(error) => report.problem(
-            PROVIDER,
-            format!("nobody can log in there: {}", with_causes(&error)),
-        ),
+        Err(error) => {
+            let why = with_causes(&error);
+            let text = format!("nobody can log in there: {why}");
+            let reason = Reason::new(Code::ProviderAway, text);
+            report.problem(PROVIDER, reason.with("why", why));
+        }
     }
 }
 
@@ -40,19 +43,22 @@ async fn keys(config: &JwtConfig, report: &mut Report) {
         None => {}
         Some(KeysFrom::File(path)) => match PublicKeys::count(path).await {
             Ok(count) => report.good(KEYS, format!("{} holds keys: {count}", path.display())),
-            Err(error) => report.problem(KEYS, with_causes(&error)),
-        },
-        Some(KeysFrom::Server(url)) => {
-            match try_key_server(url, config.jwks_ca.as_deref()).await {
-                Ok(count) => report.good(KEYS, format!("{url} has keys: {count}")),
-                Err(error) => report.problem(
-                    KEYS,
-                    format!(
-                        "{url} gives no keys, so that no token that others sign would count until it does: {}",
-                        with_causes(&error)
-                    ),
-                ),
+            Err(error) => {
+                let why = with_causes(&error);
+                let reason = Reason::new(Code::KeysUnreadable, &why);
+                report.problem(KEYS, reason.with("why", why));
             }
-        }
+        },
+        Some(KeysFrom::Server(url)) => match try_key_server(url, config.jwks_ca.as_deref()).await {
+            Ok(count) => report.good(KEYS, format!("{url} has keys: {count}")),
+            Err(error) => {
+                let why = with_causes(&error);
+                let text = format!(
+                    "{url} gives no keys, so that no token that others sign would count until it does: {why}"
+                );
+                let reason = Reason::new(Code::KeysAway, text).with("url", url);
+                report.problem(KEYS, reason.with("why", why));
+            }
+        },
     }
 }

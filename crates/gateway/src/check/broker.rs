@@ -12,7 +12,8 @@ use super::Report;
 use crate::config::values::{BrokerAddress, BrokerTarget};
 use crate::config::{Config, MqttConfig};
 use crate::mqtt::control::ControlSettings;
-use crate::mqtt::{BrokerState, CameraControl, tls};
+use crate::mqtt::{BrokerState, CameraControl, TlsFileError, tls};
+use crate::reason::{Code, Reason};
 
 /// Longer than one attempt of the client takes.
 const PATIENCE: Duration = Duration::from_secs(12);
@@ -30,7 +31,7 @@ pub(super) async fn examine(config: &Config, report: &mut Report) {
         authority(ca, report);
     }
     match &mqtt.broker {
-        BrokerTarget::Embedded => embedded(mqtt, report),
+        BrokerTarget::Embedded => embedded(config, report),
         BrokerTarget::External(address) => external(mqtt, address, report).await,
     }
 }
@@ -41,38 +42,41 @@ fn authority(path: &Path, report: &mut Report) {
     };
     for certificate in certificates.flatten() {
         if digest::digest(&digest::SHA256, &certificate).as_ref() == PUBLISHED_AUTHORITY {
-            report.note(
-                "mqtt.ca",
-                "this is the authority of the old platform's set-up, whose private key is public: anyone who reaches the broker \
+            let text = "this is the authority of the old platform's set-up, whose private key is public: anyone who reaches the broker \
                  can make a certificate for it. Keep the broker off foreign networks, and replace the authority and \
-                 the cameras' certificates when you can",
-            );
+                 the cameras' certificates when you can";
+            report.note("mqtt.ca", Reason::new(Code::PublishedAuthority, text));
         }
     }
 }
 
-fn embedded(mqtt: &MqttConfig, report: &mut Report) {
+fn embedded(config: &Config, report: &mut Report) {
+    let mqtt = &config.mqtt;
     if mqtt.embedded.listen_tls.is_none() {
         if mqtt.embedded.listen.ip().is_loopback() {
             let text = "the embedded broker is for this machine only; cameras need mqtt.listen_tls with certificates";
-            report.note("mqtt.broker", text);
+            report.note("mqtt.broker", Reason::new(Code::BrokerHereOnly, text));
         }
         // That it is open to the network is among the notes of the configuration.
         return;
     }
     match tls::server_config(&mqtt.tls) {
         Ok(_) => {
-            report.good("mqtt.listen_tls", "the certificates can be used");
-            super::tls::of_broker(&mqtt.tls, report);
+            let text = "the certificates can be used";
+            report.good(
+                "mqtt.listen_tls",
+                Reason::new(Code::BrokerCertificatesGood, text),
+            );
+            super::tls::of_broker(config, report);
         }
-        Err(error) => report.problem("mqtt.listen_tls", error.to_string()),
+        Err(error) => report.problem("mqtt.listen_tls", bad_certificates(&error)),
     }
 }
 
 async fn external(mqtt: &MqttConfig, address: &BrokerAddress, report: &mut Report) {
     let settings = match ControlSettings::new(mqtt, address.clone()) {
         Ok(settings) => settings,
-        Err(error) => return report.problem("mqtt.broker", error.to_string()),
+        Err(error) => return report.problem("mqtt.broker", bad_certificates(&error)),
     };
     let control = CameraControl::start(settings);
     let mut state = control.broker();
@@ -85,15 +89,23 @@ async fn external(mqtt: &MqttConfig, address: &BrokerAddress, report: &mut Repor
         Ok(Err(_)) | Err(_) => BrokerState::Connecting,
     };
     control.shutdown().await;
+    let said = |code, text: String| Reason::new(code, text).with("address", address);
     match found {
         BrokerState::Connected => {
-            report.good("mqtt.broker", format!("{address} answers and lets us in"))
+            let text = format!("{address} answers and lets us in");
+            report.good("mqtt.broker", said(Code::BrokerAnswers, text));
         }
         BrokerState::Unreachable { cause, .. } => {
-            report.problem("mqtt.broker", format!("{address}: {cause}"))
+            let reason = said(Code::BrokerRefuses, format!("{address}: {cause}"));
+            report.problem("mqtt.broker", reason.with("why", cause));
         }
         BrokerState::Connecting => {
-            report.problem("mqtt.broker", format!("{address} does not answer"))
+            let text = format!("{address} does not answer");
+            report.problem("mqtt.broker", said(Code::BrokerSilent, text));
         }
     }
+}
+
+fn bad_certificates(error: &TlsFileError) -> Reason {
+    Reason::new(Code::BrokerCertificatesBad, error).with("why", error)
 }

@@ -5,6 +5,7 @@ use futures_util::future::join_all;
 use super::Report;
 use crate::config::{Config, KurentoConfig};
 use crate::kurento_probe::Probe;
+use crate::reason::{Code, Reason};
 
 const SUBJECT: &str = "kurento.servers";
 
@@ -24,7 +25,11 @@ pub(super) async fn examine(config: &Config, report: &mut Report) {
                 );
             }
             Ok(()) => report.good(SUBJECT, format!("{server} answers")),
-            Err(error) => report.problem(SUBJECT, format!("{server}: {error}")),
+            Err(error) => {
+                let text = format!("{server}: {error}");
+                let reason = Reason::new(Code::MediaServerAway, text).with("server", server);
+                report.problem(SUBJECT, reason.with("why", error));
+            }
         }
     }
 }

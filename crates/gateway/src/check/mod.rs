@@ -19,6 +19,7 @@ use std::path::Path;
 use crate::app;
 use crate::config::{Config, Engine, Environment};
 use crate::logging::printable;
+use crate::reason::{Cause, Said};
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,6 +41,8 @@ pub struct Finding {
     pub subject: String,
     /// What was found, and for anything but good, what to do.
     pub text: String,
+    /// The same for pages of another language.
+    pub cause: Option<Cause>,
 }
 
 impl fmt::Display for Finding {
@@ -66,24 +69,26 @@ pub struct Report {
 }
 
 impl Report {
-    fn add(&mut self, severity: Severity, subject: impl Into<String>, text: impl Into<String>) {
+    fn add(&mut self, severity: Severity, subject: impl Into<String>, said: impl Into<Said>) {
+        let said = said.into();
         self.findings.push(Finding {
             severity,
             subject: subject.into(),
-            text: text.into(),
+            text: said.text,
+            cause: said.cause,
         });
     }
 
-    fn good(&mut self, subject: impl Into<String>, text: impl Into<String>) {
-        self.add(Severity::Good, subject, text);
+    fn good(&mut self, subject: impl Into<String>, said: impl Into<Said>) {
+        self.add(Severity::Good, subject, said);
     }
 
-    fn note(&mut self, subject: impl Into<String>, text: impl Into<String>) {
-        self.add(Severity::Note, subject, text);
+    fn note(&mut self, subject: impl Into<String>, said: impl Into<Said>) {
+        self.add(Severity::Note, subject, said);
     }
 
-    fn problem(&mut self, subject: impl Into<String>, text: impl Into<String>) {
-        self.add(Severity::Problem, subject, text);
+    fn problem(&mut self, subject: impl Into<String>, said: impl Into<Said>) {
+        self.add(Severity::Problem, subject, said);
     }
 
     /// How many findings are problems.
@@ -106,7 +111,7 @@ pub async fn examine(file: Option<&Path>, environment: &Environment) -> Report {
         Ok(config) => {
             report.good("configuration", format!("{source} has no errors"));
             for note in &config.notes {
-                report.note(&note.subject, &note.text);
+                report.note(&note.subject, note.said());
             }
             examine_parts(&config, &mut report).await;
         }
@@ -127,7 +132,7 @@ pub async fn examine(file: Option<&Path>, environment: &Environment) -> Report {
 pub async fn examine_running(config: &Config) -> Report {
     let mut report = Report::default();
     for note in &config.notes {
-        report.note(&note.subject, &note.text);
+        report.note(&note.subject, note.said());
     }
     examine_around(config, true, &mut report).await;
     report

@@ -1,5 +1,6 @@
 //! Are the ports free, or taken by apiary itself?
 
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use super::Report;
 use crate::config::Config;
 use crate::config::values::{BrokerTarget, PORTS_PER_STREAM};
 use crate::http::redirect::HELLO;
+use crate::reason::{Code, Reason};
 
 /// How long a program on the HTTP port may take to say what it is.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -88,27 +90,30 @@ pub(super) fn tcp(config: &Config, running: bool, report: &mut Report) {
                     format!("{address} is taken, by the running apiary it seems"),
                 );
             }
-            Err(error) => report.problem(
-                key,
-                format!("{address}: {}", bind_advice(&error, "tcp", address.port())),
-            ),
+            Err(error) => report.problem(key, refused(&error, "tcp", &address, address.port())),
         }
     }
 }
 
-fn bind_advice(error: &io::Error, protocol: &str, port: u16) -> String {
-    if error.kind() == io::ErrorKind::AddrInUse {
+/// Why `what`, an address with or without a port, cannot be listened on, and what to do.
+fn refused(error: &io::Error, protocol: &str, what: &dyn fmt::Display, port: u16) -> Reason {
+    let (code, advice) = if error.kind() == io::ErrorKind::AddrInUse {
         let flag = if protocol == "tcp" { 't' } else { 'u' };
-        format!(
+        let advice = format!(
             "another program has the port; `ss -l{flag}np 'sport = :{port}'` says which: stop it or choose another port"
-        )
+        );
+        (Code::PortTaken, advice)
     } else if error.kind() == io::ErrorKind::AddrNotAvailable {
-        "this machine does not have that address; use one of its own (`ip address` lists them), or 0.0.0.0 for all".to_owned()
+        let advice = "this machine does not have that address; use one of its own (`ip address` lists them), or 0.0.0.0 for all";
+        (Code::AddressNotHere, advice.to_owned())
     } else if error.kind() == io::ErrorKind::PermissionDenied {
-        "ports below 1024 need a permission; choose a higher one, or give the program CAP_NET_BIND_SERVICE".to_owned()
+        let advice = "ports below 1024 need a permission; choose a higher one, or give the program CAP_NET_BIND_SERVICE";
+        (Code::PortNotAllowed, advice.to_owned())
     } else {
-        format!("{error}; choose another address")
-    }
+        let advice = format!("{error}; choose another address");
+        (Code::PortRefused, advice)
+    };
+    Reason::new(code, format_args!("{what}: {advice}")).with("address", what)
 }
 
 pub(super) fn udp(config: &Config, running: bool, report: &mut Report) {
@@ -129,14 +134,8 @@ pub(super) fn udp(config: &Config, running: bool, report: &mut Report) {
             report.good("media.udp_port", "taken, by the running apiary it seems");
         }
         Some((port, error)) => {
-            report.problem(
-                "media.udp_port",
-                format!(
-                    "UDP {port} on {}: {}",
-                    media.bind,
-                    bind_advice(&error, "udp", port)
-                ),
-            );
+            let what = format!("UDP {port} on {}", media.bind);
+            report.problem("media.udp_port", refused(&error, "udp", &what, port));
         }
     }
     ingest(config, report);
@@ -147,10 +146,7 @@ fn ingest(config: &Config, report: &mut Report) {
     let (first, last) = (*config.ingest.ports.start(), *config.ingest.ports.end());
     let bind = config.ingest.bind;
     if let Err(error) = UdpSocket::bind((bind, 0)) {
-        return report.problem(
-            "ingest.bind",
-            format!("{bind}: {}", bind_advice(&error, "udp", 0)),
-        );
+        return report.problem("ingest.bind", refused(&error, "udp", &bind, 0));
     }
     let is_free = |port: u16| UdpSocket::bind((bind, port)).is_ok();
     let pairs = (first..=last)
@@ -158,15 +154,17 @@ fn ingest(config: &Config, report: &mut Report) {
         .filter(|rtp| is_free(*rtp) && is_free(rtp.saturating_add(1)))
         .count();
     let cameras = pairs / usize::from(PORTS_PER_STREAM / 2);
+    let said = |code, text: String| {
+        Reason::new(code, text)
+            .with("ports", format_args!("{first}-{last}"))
+            .with("n", cameras)
+    };
     if cameras == 0 {
-        report.problem(
-            "ingest.ports",
-            format!("no two free pairs of UDP ports in {first}-{last}: choose another range"),
-        );
+        let text =
+            format!("no two free pairs of UDP ports in {first}-{last}: choose another range");
+        report.problem("ingest.ports", said(Code::NoIngestPorts, text));
     } else {
-        report.good(
-            "ingest.ports",
-            format!("{first}-{last} has room for {cameras} cameras that stream at once"),
-        );
+        let text = format!("{first}-{last} has room for {cameras} cameras that stream at once");
+        report.good("ingest.ports", said(Code::IngestPorts, text));
     }
 }

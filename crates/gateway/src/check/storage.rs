@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::Report;
+use crate::reason::{Code, Reason};
 
 const SUBJECT: &str = "data.dir";
 
@@ -15,10 +16,10 @@ pub(super) fn examine(dir: &Path, report: &mut Report) {
             Ok(()) => report.good(SUBJECT, format!("{shown} can be written")),
             Err(error) => {
                 let advice = "let the user that runs apiary write there, free some space, or choose another directory";
-                report.problem(
-                    SUBJECT,
-                    format!("{shown} cannot be written: {error}; {advice}"),
-                );
+                let text = format!("{shown} cannot be written: {error}; {advice}");
+                let reason = Reason::new(Code::DirectoryUnwritable, text);
+                let reason = reason.with("directory", shown);
+                report.problem(SUBJECT, reason.with("why", error));
             }
         }
         return;
@@ -31,13 +32,13 @@ pub(super) fn examine(dir: &Path, report: &mut Report) {
         ),
         Err(error) => {
             let advice = "make it and let the user that runs apiary write there, or choose another directory";
-            report.problem(
-                SUBJECT,
-                format!(
-                    "{shown} cannot be made in {}: {error}; {advice}",
-                    parent.display()
-                ),
+            let text = format!(
+                "{shown} cannot be made in {}: {error}; {advice}",
+                parent.display()
             );
+            let reason = Reason::new(Code::DirectoryUnwritable, text);
+            let reason = reason.with("directory", shown);
+            report.problem(SUBJECT, reason.with("why", error));
         }
     }
 }

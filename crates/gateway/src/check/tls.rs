@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use rustls::pki_types::CertificateDer;
 
 use super::Report;
-use crate::config::{AcmeChallenge, AcmeConfig, CertificateSource, Config, TlsFiles};
+use crate::config::{AcmeChallenge, AcmeConfig, CertificateSource, Config};
+use crate::reason::{Code, Reason};
 use crate::tls::bundle::{self, Bundle};
 use crate::tls::facts::{self, Facts, Validity};
 use crate::tls::name::{self, Name};
@@ -21,7 +22,7 @@ pub(super) async fn examine(config: &Config, report: &mut Report) {
     match &config.tls.source {
         CertificateSource::None => plain(config, report),
         CertificateSource::Files { cert, key } => match Pair::read(cert, key) {
-            Err(error) => report.problem("tls", error.to_string()),
+            Err(error) => report.problem("tls", unusable(&error)),
             Ok(pair) => {
                 dates("tls.cert", &pair.facts, Timestamp::now(), report);
                 chain(&pair.certified.cert, report);
@@ -38,49 +39,64 @@ async fn by_acme(config: &Config, settings: &AcmeConfig, report: &mut Report) {
     if file.exists() {
         match Pair::read(&file, &file) {
             Ok(pair) => dates("tls", &pair.facts, Timestamp::now(), report),
-            Err(error) => report.problem("tls", error.to_string()),
+            Err(error) => report.problem("tls", unusable(&error)),
         }
     } else {
-        report.note(
-            "tls",
-            "there is no certificate yet; `apiary serve` asks for it",
-        );
+        let text = "there is no certificate yet; `apiary serve` asks for it";
+        report.note("tls", Reason::new(Code::AcmeNotYet, text));
     }
     let directory = &settings.directory;
     match acme::probe(settings).await {
         Ok(()) => report.good("tls.acme_directory", format!("{directory} answers")),
-        Err(error) => report.problem("tls.acme_directory", format!("{directory}: {error}")),
+        Err(error) => {
+            let reason = Reason::new(Code::AcmeAway, format_args!("{directory}: {error}"));
+            let reason = reason.with("url", directory);
+            report.problem("tls.acme_directory", reason.with("why", error));
+        }
     }
     let names = name::list(&settings.names);
-    let where_to = match settings.challenge {
-        AcmeChallenge::Http01 => {
-            "port 80 of these names must lead to tls.redirect_listen or http.listen here"
-        }
-        AcmeChallenge::TlsAlpn01 => {
-            "port 443 of these names must lead to http.listen here, with no proxy between that speaks TLS itself"
-        }
+    let (code, where_to) = match settings.challenge {
+        AcmeChallenge::Http01 => (
+            Code::AcmeComesByHttp,
+            "port 80 of these names must lead to tls.redirect_listen or http.listen here",
+        ),
+        AcmeChallenge::TlsAlpn01 => (
+            Code::AcmeComesByTls,
+            "port 443 of these names must lead to http.listen here, with no proxy between that speaks TLS itself",
+        ),
     };
-    report.note(
-        "tls.acme_challenge",
-        format!("the authority comes to {names} to look: {where_to}"),
-    );
+    let text = format!("the authority comes to {names} to look: {where_to}");
+    let reason = Reason::new(code, text);
+    report.note("tls.acme_challenge", reason.with("names", names));
 }
 
 /// The certificate of the embedded broker, where cameras would be refused without a word.
-pub(super) fn of_broker(files: &TlsFiles, report: &mut Report) {
-    let certificate = files.cert.as_deref().and_then(|cert| {
+pub(super) fn of_broker(config: &Config, report: &mut Report) {
+    let certificate = config.mqtt.tls.cert.as_deref().and_then(|cert| {
         let text = pair::read(cert).ok()?;
         let leaf = pair::chain(&text).ok()?.into_iter().next()?;
         Facts::of(&leaf)
     });
-    if let Some(facts) = certificate {
-        dates("mqtt.cert", &facts, Timestamp::now(), report);
+    let Some(facts) = certificate else { return };
+    dates("mqtt.cert", &facts, Timestamp::now(), report);
+    let local = config.network.local_ip;
+    let names_host = facts
+        .names
+        .iter()
+        .any(|name| matches!(name, Name::Dns(host) if host != "localhost"));
+    if !local.is_loopback() && !names_host && !facts.covers(&Name::Ip(IpAddr::V4(local))) {
+        let text = format!(
+            "the broker's certificate is not for {local}, where cameras would come: they may refuse it; \
+             `apiary certs init --ip {local}` makes one that is"
+        );
+        let reason = Reason::new(Code::BrokerCertificateElsewhere, text);
+        report.note("mqtt.cert", reason.with("address", local));
     }
 }
 
 fn own(dir: &Path, report: &mut Report) {
     if let Err(error) = Bundle::examine(dir, Timestamp::now()) {
-        return report.problem("tls", error.to_string());
+        return report.problem("tls", unusable(&error));
     }
     report.good(
         "tls",
@@ -99,48 +115,47 @@ fn plain(config: &Config, report: &mut Report) {
         .iter()
         .any(|address| !address.ip().is_loopback());
     if is_open {
-        report.note(
-            "tls",
-            "others reach the page over plain HTTP: who is on the way can read along. tls.mode = \"self-signed\" needs \
-             nothing else; a proxy in front that speaks HTTPS is as good",
-        );
+        let text = "others reach the page over plain HTTP: who is on the way can read along. tls.mode = \"self-signed\" needs \
+             nothing else; a proxy in front that speaks HTTPS is as good";
+        report.note("tls", Reason::new(Code::PlainHttp, text));
     }
 }
 
 /// `now` is whenever the question is asked.
 fn dates(key: &'static str, facts: &Facts, now: Timestamp, report: &mut Report) {
     let day = |time: Timestamp| time.strftime("%Y-%m-%d").to_string();
+    let said = |code, time, text: String| Reason::new(code, text).with("day", day(time));
+    let (begins, ends) = (facts.not_before, facts.not_after);
     match facts.validity(now) {
-        Validity::Expired => report.problem(
-            key,
-            format!(
+        Validity::Expired => {
+            let text = format!(
                 "the certificate ended on {}: whoever checks it refuses it; renew it, with `apiary certs renew` where it is from there",
-                day(facts.not_after)
-            ),
-        ),
-        Validity::NotYet => report.problem(
-            key,
-            format!(
+                day(ends)
+            );
+            report.problem(key, said(Code::CertificateEnded, ends, text));
+        }
+        Validity::NotYet => {
+            let text = format!(
                 "the certificate is valid from {} on only; set this machine's clock right, or wait",
-                day(facts.not_before)
-            ),
-        ),
-        Validity::Valid if facts.days_left(now) < NEAR_DAYS => report.note(
-            key,
-            format!(
-                "the certificate ends on {}, in {} days: renew it; a running apiary takes new files over by itself",
-                day(facts.not_after),
-                facts.days_left(now)
-            ),
-        ),
-        Validity::Valid => report.good(
-            key,
-            format!(
-                "for {}, valid until {}",
-                name::list(&facts.names),
-                day(facts.not_after)
-            ),
-        ),
+                day(begins)
+            );
+            report.problem(key, said(Code::CertificateNotYet, begins, text));
+        }
+        Validity::Valid if facts.days_left(now) < NEAR_DAYS => {
+            let days = facts.days_left(now);
+            let text = format!(
+                "the certificate ends on {}, in {days} days: renew it; a running apiary takes new files over by itself",
+                day(ends)
+            );
+            let reason = said(Code::CertificateEnds, ends, text);
+            report.note(key, reason.with("n", days));
+        }
+        Validity::Valid => {
+            let names = name::list(&facts.names);
+            let text = format!("for {names}, valid until {}", day(ends));
+            let reason = said(Code::CertificateGood, ends, text);
+            report.good(key, reason.with("names", names));
+        }
     }
 }
 
@@ -150,22 +165,19 @@ fn chain(certificates: &[CertificateDer<'_>], report: &mut Report) {
         .windows(2)
         .position(|pair| !facts::is_signed_by(&pair[0], &pair[1]));
     if let Some(gap) = gap {
-        report.problem(
-            "tls.cert",
-            format!(
-                "certificate {} in the file is not signed by the next one: browsers may find no way to an authority that they \
-                 know. Put the own certificate first, then the one that signed it, and so on",
-                gap + 1
-            ),
+        let place = gap + 1;
+        let text = format!(
+            "certificate {place} in the file is not signed by the next one: browsers may find no way to an authority that they \
+             know. Put the own certificate first, then the one that signed it, and so on"
         );
+        let reason = Reason::new(Code::ChainBroken, text);
+        report.problem("tls.cert", reason.with("place", place));
     } else if let [alone] = certificates
         && facts::names_issuer_elsewhere(alone)
     {
-        report.note(
-            "tls.cert",
-            "the file holds one certificate and not that of its authority: some browsers find no way to an authority that they \
-             know. Give the file with the whole chain, often called fullchain.pem",
-        );
+        let text = "the file holds one certificate and not that of its authority: some browsers find no way to an authority that they \
+             know. Give the file with the whole chain, often called fullchain.pem";
+        report.note("tls.cert", Reason::new(Code::ChainShort, text));
     }
 }
 
@@ -189,21 +201,25 @@ fn reach(config: &Config, facts: &Facts, report: &mut Report) {
         .iter()
         .filter(|name| matches!(name, Name::Dns(host) if host != "localhost"))
         .collect();
-    if hosts.is_empty() {
-        report.problem(
-            "tls.cert",
-            format!(
+    let said = |code, text: String| Reason::new(code, text).with("addresses", &missing);
+    match hosts.first() {
+        None => {
+            let text = format!(
                 "the certificate is not for {missing}, where browsers would come: they refuse it. Have one made for that \
                  address, or better for a name"
-            ),
-        );
-    } else {
-        report.note(
-            "tls.cert",
-            format!(
-                "the certificate is not for {missing}: open the page as https://{} only",
-                hosts[0]
-            ),
-        );
+            );
+            report.problem("tls.cert", said(Code::CertificateElsewhere, text));
+        }
+        Some(host) => {
+            let text = format!(
+                "the certificate is not for {missing}: open the page as https://{host} only"
+            );
+            let reason = said(Code::CertificateByName, text);
+            report.note("tls.cert", reason.with("name", host));
+        }
     }
+}
+
+fn unusable(error: &dyn std::error::Error) -> Reason {
+    Reason::new(Code::CertificateUnusable, error).with("why", error)
 }

@@ -10,6 +10,7 @@ use super::raw::RawValue;
 use super::reader::Reader;
 use super::values::{self, Parsed, Rejection, reject, text};
 use super::web_address;
+use crate::reason::{Code, Reason};
 use crate::secret::Secret;
 
 /// A day.
@@ -123,12 +124,11 @@ pub(super) fn decide(config: &mut Config, reader: &mut Reader) {
         && !config.auth.enabled
         && !reader.has_failed("auth.enabled")
     {
-        reader.note(
-            "auth.enabled",
-            format!(
-                "accounts are off, and {address} can be reached from outside this machine: whoever reaches it can watch \
-                 and command all cameras"
-            ),
+        let text = format!(
+            "accounts are off, and {address} can be reached from outside this machine: whoever reaches it can watch \
+             and command all cameras"
         );
+        let reason = Reason::new(Code::AccountsOffOpen, text);
+        reader.note("auth.enabled", reason.with("address", address));
     }
 }

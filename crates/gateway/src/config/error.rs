@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::raw::Origin;
+use crate::reason::{Cause, Said};
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -86,6 +87,17 @@ pub struct Note {
     pub subject: String,
     /// What there is to know, and what to do about it.
     pub text: String,
+    /// The same for pages of another language.
+    pub cause: Option<Cause>,
+}
+
+impl Note {
+    pub(crate) fn said(&self) -> Said {
+        Said {
+            text: self.text.clone(),
+            cause: self.cause.clone(),
+        }
+    }
 }
 
 impl fmt::Display for Note {

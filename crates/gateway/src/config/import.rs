@@ -99,6 +99,7 @@ impl ImportedSettings {
         self.left.push(Note {
             subject: name.to_owned(),
             text: reason,
+            cause: None,
         });
     }
 

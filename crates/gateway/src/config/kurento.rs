@@ -13,6 +13,7 @@ use super::raw::RawValue;
 use super::reader::Reader;
 use super::values::{self, Parsed, Rejection, host_and_port, reject, seconds, text};
 use super::{Config, Engine};
+use crate::reason::{Code, Reason};
 use crate::secret::Secret;
 
 /// Where a Kurento server listens without TLS.
@@ -284,10 +285,8 @@ fn pool(kurento: &KurentoConfig, reader: &mut Reader) {
             },
         );
     } else if kurento.drain.len() == kurento.servers.len() {
-        reader.note(
-            "kurento.drain",
-            "it names every server: no stream can start until one is taken out of it",
-        );
+        let text = "it names every server: no stream can start until one is taken out of it";
+        reader.note("kurento.drain", Reason::new(Code::AllDrained, text));
     }
 }
 

@@ -7,6 +7,7 @@ use super::Config;
 use super::raw::RawValue;
 use super::reader::Reader;
 use super::values::{self, BrokerTarget, Parsed, Rejection, name_prefix, reject, text};
+use crate::reason::{Code, Reason};
 
 /// How a rule of `mqtt.extra_clients` is written.
 const RULE_HINT: &str = "write \"NAME read FILTER\" or \"NAME write FILTER\", for instance \"homeassistant read prod/device/#\"";
@@ -129,16 +130,17 @@ fn revoked(value: &RawValue) -> Parsed<String> {
 pub(super) fn check(config: &Config, reader: &mut Reader) {
     let mqtt = &config.mqtt;
     match &mqtt.broker {
-        BrokerTarget::Embedded if !mqtt.embedded.listen.ip().is_loopback() => reader.note(
-            "mqtt.listen",
-            "plain MQTT from the network: whoever reaches this port can pose as any camera and read what it is told; \
-             keep it on 127.0.0.1 and let cameras use mqtt.listen_tls",
-        ),
+        BrokerTarget::Embedded if !mqtt.embedded.listen.ip().is_loopback() => {
+            let text = "plain MQTT from the network: whoever reaches this port can pose as any camera and read what it is told; \
+             keep it on 127.0.0.1 and let cameras use mqtt.listen_tls";
+            reader.note("mqtt.listen", Reason::new(Code::BrokerPlainOpen, text));
+        }
         BrokerTarget::Embedded => {}
         BrokerTarget::External(address) => {
             for key in ["mqtt.extra_clients", "mqtt.revoked"] {
                 if reader.is_set(key) && !reader.has_failed(key) {
-                    let problem = format!("it is about the embedded broker, and the broker is {address}");
+                    let problem =
+                        format!("it is about the embedded broker, and the broker is {address}");
                     let remedy = "make the rule there, or leave it out".to_owned();
                     reader.refuse(key, Rejection { problem, remedy });
                 }

@@ -13,6 +13,7 @@ use super::reader::Reader;
 use super::values::{self, Parsed, Rejection, reject, text};
 use super::web_address;
 use crate::fetch::is_here;
+use crate::reason::{Code, Reason};
 use crate::secret::Secret;
 
 /// Where the provider sends people back to, on this server.
@@ -112,12 +113,12 @@ pub(super) fn check(config: &Config, reader: &mut Reader) {
     let Some(oidc) = &config.oidc else { return };
     if !config.auth.enabled {
         let text = "accounts are off (auth.enabled): nobody has to log in, and nobody can";
-        reader.note("oidc.issuer", text);
+        reader.note("oidc.issuer", Reason::new(Code::ProviderUnused, text));
     }
     let url = oidc.redirect_url.as_ref();
     if url.is_some_and(|url| url.scheme() == "http" && !is_here(url)) {
         let text = "it is plain HTTP: who is on the way can take over what people log in to";
-        reader.note("oidc.redirect_url", text);
+        reader.note("oidc.redirect_url", Reason::new(Code::ProviderPlain, text));
     }
 }
 

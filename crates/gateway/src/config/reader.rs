@@ -11,6 +11,7 @@ use super::keys;
 use super::legacy;
 use super::raw::{Entry, Origin, RawValue};
 use super::values::{Parsed, Rejection};
+use crate::reason::Said;
 use crate::secret::MASK;
 
 /// The variables that were set to something, by name.
@@ -229,10 +230,12 @@ impl Reader {
     }
 
     /// Remembers something worth knowing.
-    pub(super) fn note(&mut self, subject: impl Into<String>, text: impl Into<String>) {
+    pub(super) fn note(&mut self, subject: impl Into<String>, said: impl Into<Said>) {
+        let said = said.into();
         self.notes.push(Note {
             subject: subject.into(),
-            text: text.into(),
+            text: said.text,
+            cause: said.cause,
         });
     }
 }

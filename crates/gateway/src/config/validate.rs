@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::reader::Reader;
 use super::values::{BrokerTarget, Rejection, seconds};
 use super::{Config, Engine, Verify, kurento, mqtt_access, tls};
+use crate::reason::{Code, Reason};
 
 /// Bounds within which the cameras' encoders follow (camera-protocol.md), in kbit/s.
 const CAMERA_BITRATE_KBPS: std::ops::RangeInclusive<u64> = 500..=5000;
@@ -184,12 +185,11 @@ fn bitrates(config: &Config, reader: &mut Reader) {
         ("media.max_bitrate_kbps", max),
     ] {
         if !CAMERA_BITRATE_KBPS.contains(&kbps) {
-            reader.note(
-                key,
-                format!(
-                    "{kbps} is outside 500 to 5000, beyond which the known cameras do not follow"
-                ),
+            let text = format!(
+                "{kbps} is outside 500 to 5000, beyond which the known cameras do not follow"
             );
+            let reason = Reason::new(Code::BitrateBeyond, text);
+            reader.note(key, reason.with("kbps", kbps));
         }
     }
 }
@@ -351,11 +351,9 @@ fn external_only(config: &Config, reader: &mut Reader) {
             remedy,
         );
     } else if config.mqtt.verify == Verify::Chain {
-        reader.note(
-            "mqtt.verify",
-            "the broker's name is not checked: whoever has any certificate of the same authority can pose as the broker; \
-             better set mqtt.server_name to a name that stands in its certificate",
-        );
+        let text = "the broker's name is not checked: whoever has any certificate of the same authority can pose as the broker; \
+             better set mqtt.server_name to a name that stands in its certificate";
+        reader.note("mqtt.verify", Reason::new(Code::BrokerNameUnchecked, text));
     }
 }
 
@@ -386,9 +384,9 @@ fn addresses(config: &Config, reader: &mut Reader) {
     if let Some(external) = config.network.external_ip
         && config.is_at_home(IpAddr::V4(external))
     {
-        reader.note(
-            "network.external_ip",
-            format!("{external} is an address of a home network; from outside nobody reaches it"),
-        );
+        let text =
+            format!("{external} is an address of a home network; from outside nobody reaches it");
+        let reason = Reason::new(Code::ExternalAtHome, text);
+        reader.note("network.external_ip", reason.with("address", external));
     }
 }

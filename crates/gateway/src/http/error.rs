@@ -1,5 +1,6 @@
 //! What a failed request is answered with: one place that maps kinds of failure to HTTP and to signaling.
 
+use std::fmt;
 use std::time::Duration;
 
 use apiary_media::engine::EngineError;
@@ -12,7 +13,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::auth::AccountError;
-use crate::supervisor::{CommandError, JoinError, LabelError, NoStream, StartError};
+use crate::reason::{Cause, Code, Reason};
+use crate::supervisor::{CommandError, JoinError, LabelError, NoPicture, NoStream, StartError};
 
 /// Seconds after which a refusal for want of room is worth trying again.
 const RETRY_AFTER_S: u64 = 5;
@@ -22,6 +24,9 @@ const RETRY_AFTER_S: u64 = 5;
 pub(crate) struct ErrorBody {
     /// What happened, to what, and what to do; meant to be read by a person.
     pub(crate) error: String,
+    /// The same for programs, and for pages of another language.
+    #[serde(flatten)]
+    pub(crate) cause: Cause,
     /// The session that is in the way, where that is the reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) session_id: Option<String>,
@@ -31,42 +36,49 @@ pub(crate) struct ErrorBody {
 #[derive(Debug)]
 pub(crate) struct ApiError {
     pub(crate) status: StatusCode,
-    pub(crate) message: String,
+    pub(crate) reason: Reason,
     session_id: Option<String>,
     retry_after: Option<Duration>,
 }
 
 impl ApiError {
-    pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
+    pub(crate) fn new(status: StatusCode, reason: impl Into<Reason>) -> Self {
         Self {
             status,
-            message: message.into(),
+            reason: reason.into(),
             session_id: None,
             retry_after: None,
         }
     }
 
-    pub(crate) fn bad_request(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, message)
+    /// One that nobody meets who uses the pages: the kind of refusal is all that they are told in their language.
+    pub(crate) fn plain(status: StatusCode, text: impl fmt::Display) -> Self {
+        Self::new(status, Reason::new(kind(status), text))
     }
 
-    pub(crate) fn not_found(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::NOT_FOUND, message)
+    pub(crate) fn bad_request(text: impl fmt::Display) -> Self {
+        Self::plain(StatusCode::BAD_REQUEST, text)
     }
 
-    pub(crate) fn forbidden(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::FORBIDDEN, message)
+    pub(crate) fn not_found(text: impl fmt::Display) -> Self {
+        Self::plain(StatusCode::NOT_FOUND, text)
+    }
+
+    pub(crate) fn forbidden(code: Code, text: impl fmt::Display) -> Self {
+        Self::new(StatusCode::FORBIDDEN, Reason::new(code, text))
     }
 
     /// Nobody knows who asks.
     pub(crate) fn unknown_caller() -> Self {
-        let message = "log in first, or send an API token as `Authorization: Bearer …`";
-        Self::new(StatusCode::UNAUTHORIZED, message)
+        let text = "log in first, or send an API token as `Authorization: Bearer …`";
+        let reason = Reason::new(Code::LogInFirst, text);
+        Self::new(StatusCode::UNAUTHORIZED, reason)
     }
 
     /// There is no such camera, or it is not for the one who asks: both look the same.
     pub(crate) fn no_camera() -> Self {
-        Self::not_found("there is no such camera, or it is not shared with you")
+        let text = "there is no such camera, or it is not shared with you";
+        Self::new(StatusCode::NOT_FOUND, Reason::new(Code::NoCamera, text))
     }
 
     /// The same request may succeed once this time is over.
@@ -88,7 +100,8 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let body = ErrorBody {
-            error: self.message,
+            error: self.reason.text,
+            cause: self.reason.cause,
             session_id: self.session_id,
         };
         let mut response = (self.status, Json(body)).into_response();
@@ -113,41 +126,61 @@ impl IntoResponse for ApiError {
     }
 }
 
+/// What a refusal is called that has no code of its own.
+fn kind(status: StatusCode) -> Code {
+    match status {
+        StatusCode::BAD_REQUEST => Code::BadRequest,
+        StatusCode::FORBIDDEN => Code::Forbidden,
+        StatusCode::NOT_FOUND => Code::NotFound,
+        StatusCode::CONFLICT => Code::Conflict,
+        StatusCode::SERVICE_UNAVAILABLE => Code::Unavailable,
+        status if status.is_server_error() => Code::Internal,
+        _ => Code::Refused,
+    }
+}
+
 impl From<CameraIdError> for ApiError {
     fn from(error: CameraIdError) -> Self {
-        Self::bad_request(error.to_string())
+        let reason = Reason::new(Code::BadCameraId, error);
+        Self::new(StatusCode::BAD_REQUEST, reason)
     }
 }
 
 impl From<NoStream> for ApiError {
     fn from(error: NoStream) -> Self {
-        Self::not_found(error.to_string())
+        Self::new(StatusCode::NOT_FOUND, &error)
+    }
+}
+
+impl From<NoPicture> for ApiError {
+    fn from(error: NoPicture) -> Self {
+        Self::new(StatusCode::NOT_FOUND, &error)
     }
 }
 
 impl From<AccountError> for ApiError {
     fn from(error: AccountError) -> Self {
-        let message = error.to_string();
+        let reason = Reason::from(&error);
         match error {
-            AccountError::Bad(_) => Self::bad_request(message),
-            AccountError::WrongPassword => Self::new(StatusCode::UNAUTHORIZED, message),
+            AccountError::Bad(_) => Self::new(StatusCode::BAD_REQUEST, reason),
+            AccountError::WrongPassword => Self::new(StatusCode::UNAUTHORIZED, reason),
             AccountError::TooFast { wait } => {
-                Self::new(StatusCode::TOO_MANY_REQUESTS, message).retry_after(wait)
+                Self::new(StatusCode::TOO_MANY_REQUESTS, reason).retry_after(wait)
             }
-            AccountError::NoSuch(_) => Self::not_found(message),
-            AccountError::Conflict(_) => Self::new(StatusCode::CONFLICT, message),
-            AccountError::Forbidden(_) => Self::forbidden(message),
-            AccountError::Busy => Self::new(StatusCode::SERVICE_UNAVAILABLE, message),
+            AccountError::NoSuch(_) => Self::new(StatusCode::NOT_FOUND, reason),
+            AccountError::Conflict(_) => Self::new(StatusCode::CONFLICT, reason),
+            AccountError::Forbidden(_) => Self::new(StatusCode::FORBIDDEN, reason),
+            AccountError::Busy => Self::new(StatusCode::SERVICE_UNAVAILABLE, reason),
             AccountError::Store { source, .. } => {
                 tracing::error!(
                     error = &source as &dyn std::error::Error,
                     "an account could not be written"
                 );
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, message)
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, reason)
             }
-            AccountError::Internal(_) => {
+            AccountError::Internal(message) => {
                 tracing::error!(message, "accounts failed");
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, reason)
             }
         }
     }
@@ -155,18 +188,17 @@ impl From<AccountError> for ApiError {
 
 impl From<StartError> for ApiError {
     fn from(error: StartError) -> Self {
-        let message = error.to_string();
+        let reason = Reason::from(&error);
         match error {
             StartError::AlreadyRunning(stream) => Self {
-                status: StatusCode::CONFLICT,
-                message,
                 session_id: Some(stream.session_id),
-                retry_after: None,
+                ..Self::new(StatusCode::CONFLICT, reason)
             },
-            StartError::BadBounds { .. } => Self::bad_request(message),
-            StartError::StreamLimit { .. } => Self::new(StatusCode::SERVICE_UNAVAILABLE, message),
+            StartError::BadBounds { .. } => Self::new(StatusCode::BAD_REQUEST, reason),
+            StartError::StreamLimit { .. } | StartError::ShuttingDown => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, reason)
+            }
             StartError::Engine(error) => error.into(),
-            StartError::ShuttingDown => Self::new(StatusCode::SERVICE_UNAVAILABLE, message),
         }
     }
 }
@@ -178,7 +210,7 @@ impl From<CommandError> for ApiError {
             CommandError::Offline(_) => StatusCode::CONFLICT,
             CommandError::Control { .. } => StatusCode::SERVICE_UNAVAILABLE,
         };
-        Self::new(status, error.to_string())
+        Self::new(status, &error)
     }
 }
 
@@ -191,7 +223,7 @@ impl From<LabelError> for ApiError {
                 StatusCode::SERVICE_UNAVAILABLE
             }
         };
-        Self::new(status, error.to_string())
+        Self::new(status, &error)
     }
 }
 
@@ -207,23 +239,20 @@ impl From<StoreError> for ApiError {
         } else {
             StatusCode::INTERNAL_SERVER_ERROR
         };
-        Self::new(
-            status,
-            "the database cannot be read at the moment; the log says why",
-        )
+        let text = "the database cannot be read at the moment; the log says why";
+        Self::new(status, Reason::new(Code::DatabaseAway, text))
     }
 }
 
 impl From<JoinError> for ApiError {
     fn from(error: JoinError) -> Self {
+        let reason = Reason::from(&error);
         match error {
             JoinError::Start(error) => error.into(),
-            JoinError::NoBandwidth { .. } => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
-            }
+            JoinError::NoBandwidth { .. } => Self::new(StatusCode::SERVICE_UNAVAILABLE, reason),
             // It kept ending under the viewer's hands: nothing that the viewer named is missing.
-            JoinError::Engine(error @ EngineError::UnknownStream(_)) => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+            JoinError::Engine(EngineError::UnknownStream(_)) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, reason)
             }
             JoinError::Engine(error) => error.into(),
         }
@@ -252,6 +281,6 @@ impl From<EngineError> for ApiError {
                 "media engine failed"
             );
         }
-        Self::new(status, error.to_string())
+        Self::new(status, &error)
     }
 }

@@ -19,6 +19,7 @@ use super::client::Client;
 use super::error::ApiError;
 use super::serving::BodyTooSlow;
 use crate::auth::AccountError;
+use crate::reason::{Code, Reason};
 
 /// No request body may be longer, in octets.
 pub(super) const MAX_BODY: usize = 256 * 1024;
@@ -169,10 +170,16 @@ fn refuse_body(rejection: &BytesRejection) -> ApiError {
             "the body is longer than {} KiB, the most that is taken",
             MAX_BODY / 1024
         );
-        ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message)
+        ApiError::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            Reason::new(Code::TooLong, message),
+        )
     } else if is_caused_by::<BodyTooSlow>(rejection) {
         let message = "the body was not sent in time; send it again over a better connection";
-        ApiError::new(StatusCode::REQUEST_TIMEOUT, message)
+        ApiError::new(
+            StatusCode::REQUEST_TIMEOUT,
+            Reason::new(Code::TooSlow, message),
+        )
     } else {
         ApiError::bad_request(format!(
             "the body could not be read: {}",
@@ -187,7 +194,7 @@ fn is_caused_by<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
 
 pub(super) fn unsupported_media_type(given: &str, wanted: &str) -> ApiError {
     let message = format!("the body is {given:?}, but this address takes {wanted}");
-    ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message)
+    ApiError::plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, message)
 }
 
 /// The body's media type without its parameters, in lower case (RFC 9110 §8.3.1).

@@ -21,6 +21,7 @@ use super::origin::{OriginPolicy, Requester, is_preflight};
 use super::serving::Connection;
 use super::state::HttpState;
 use crate::config::values::IpNetwork;
+use crate::reason::{Code, Reason};
 use crate::tls::Https;
 use crate::tls::name::Name;
 
@@ -150,7 +151,7 @@ impl Guard {
         if url.is_some_and(|url| url.as_str().len() > MAX_URL) {
             let message =
                 format!("the address is longer than {MAX_URL} characters, the most that is taken");
-            return Err(ApiError::new(StatusCode::URI_TOO_LONG, message));
+            return Err(ApiError::plain(StatusCode::URI_TOO_LONG, message));
         }
         if let Some(name) = self.hosts.foreign_name(&request.uri, &request.headers)
             && !self.is_certified(&name)
@@ -159,7 +160,8 @@ impl Guard {
             let message = format!(
                 "this server does not go by the name {name:?}; use its address, or add the name to http.hosts"
             );
-            return Err(ApiError::new(StatusCode::MISDIRECTED_REQUEST, message));
+            let reason = Reason::new(Code::ForeignName, message).with("name", name);
+            return Err(ApiError::new(StatusCode::MISDIRECTED_REQUEST, reason));
         }
         let who = caller.known().map(|principal| &principal.who);
         self.http.rates.request(who, client.ip)?;
@@ -169,12 +171,14 @@ impl Guard {
         }
         if !requester.may_act() {
             return Err(ApiError::forbidden(
+                Code::ForeignPage,
                 "pages of this origin may not use this server; add it to http.cors_origins to allow them",
             ));
         }
         // Browsers send cookies by themselves, and with whatever acts the origin of the page that made them do so.
         if matches!(caller, Caller::ByCookie(_)) && *requester == Requester::NoPage {
             return Err(ApiError::forbidden(
+                Code::ForeignPage,
                 "who acts with a cookie must be a page and say so with Origin; programs use an API token",
             ));
         }

@@ -140,7 +140,7 @@ impl From<ReloadError> for ApiError {
             ReloadError::Fixed => StatusCode::CONFLICT,
             ReloadError::Ending => StatusCode::SERVICE_UNAVAILABLE,
         };
-        Self::new(status, error.to_string())
+        Self::plain(status, error)
     }
 }
 

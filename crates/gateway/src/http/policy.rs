@@ -19,6 +19,7 @@ use super::error::ApiError;
 use super::identity::Caller;
 use super::state::HttpState;
 use crate::auth::Principal;
+use crate::reason::Code;
 
 /// Names of the ways to say who one is, in the OpenAPI document.
 pub(super) const BEARER: &str = "bearer";
@@ -69,14 +70,21 @@ impl Access {
         }
         match self {
             Self::Public | Self::Known | Self::Watch => Ok(()),
-            Self::User | Self::Inspect if asker.is_guest() => {
-                Err(ApiError::forbidden("this needs an account"))
-            }
+            Self::User | Self::Inspect if asker.is_guest() => Err(ApiError::forbidden(
+                Code::NeedsAccount,
+                "this needs an account",
+            )),
             Self::User | Self::Inspect => Ok(()),
             Self::Operate if asker.is_at_least(Role::Operator) => Ok(()),
-            Self::Operate => Err(ApiError::forbidden("this needs the role operator")),
+            Self::Operate => {
+                let text = "this needs the role operator";
+                Err(ApiError::forbidden(Code::NeedsOperator, text))
+            }
             Self::Admin if asker.is_at_least(Role::Admin) => Ok(()),
-            Self::Admin => Err(ApiError::forbidden("this needs the role admin")),
+            Self::Admin => {
+                let text = "this needs the role admin";
+                Err(ApiError::forbidden(Code::NeedsAdmin, text))
+            }
         }
     }
 }

@@ -12,6 +12,7 @@ use super::allowance::{Allowance, Rate};
 use super::error::ApiError;
 use super::serving::site_of;
 use crate::auth::Who;
+use crate::reason::{Code, Reason};
 
 /// Requests that may come at once, in seconds of their rate: a page loads a dozen files, a dashboard asks each two seconds.
 const REQUESTS_BURST_S: u32 = 4;
@@ -101,7 +102,8 @@ impl Limit {
             return Ok(());
         }
         let message = "too much was asked in too short a time; try again in a second";
-        Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, message).retry_after(Duration::ZERO))
+        let reason = Reason::new(Code::TooFast, message);
+        Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, reason).retry_after(Duration::ZERO))
     }
 }
 

@@ -150,5 +150,5 @@ async fn no_such_route(uri: OriginalUri) -> ApiError {
 async fn method_not_allowed(method: Method, uri: OriginalUri) -> ApiError {
     let path: String = uri.path().chars().take(80).collect();
     let message = format!("{path} does not take {method}; the Allow header says what it takes");
-    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, message)
+    ApiError::plain(StatusCode::METHOD_NOT_ALLOWED, message)
 }

@@ -11,6 +11,7 @@ use tokio_tungstenite::tungstenite::Error;
 
 use super::error::ApiError;
 use super::state::{HttpState, MAX_SOCKETS};
+use crate::reason::{Code, Reason};
 
 /// A WebSocket that may be opened, and its place among all of them.
 pub(super) fn take(
@@ -22,14 +23,15 @@ pub(super) fn take(
             "this address speaks WebSocket only: {}",
             rejection.body_text()
         );
-        ApiError::new(rejection.status(), message)
+        ApiError::plain(rejection.status(), message)
     })?;
     let permit = Arc::clone(&http.sockets).try_acquire_owned();
     let permit = permit.map_err(|_| {
         let message = format!(
             "{MAX_SOCKETS} WebSockets are open, the most that is served; try again shortly"
         );
-        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, message)
+        let reason = Reason::new(Code::TooManySockets, message);
+        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, reason)
     })?;
     Ok((upgrade, permit))
 }

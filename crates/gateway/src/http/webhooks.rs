@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use super::error::{ApiError, ErrorBody};
 use super::state::HttpState;
+use crate::reason::{Code, Reason};
 use crate::webhooks::{Trial, TrialError};
 
 /// What came of it.
@@ -64,10 +65,10 @@ pub(super) async fn test(State(http): State<HttpState>) -> Result<Json<TestRepor
 
 impl From<TrialError> for ApiError {
     fn from(error: TrialError) -> Self {
-        let status = match error {
-            TrialError::None => StatusCode::NOT_FOUND,
-            TrialError::Busy => StatusCode::CONFLICT,
+        let (status, code) = match error {
+            TrialError::None => (StatusCode::NOT_FOUND, Code::NoWebhooks),
+            TrialError::Busy => (StatusCode::CONFLICT, Code::TestUnderWay),
         };
-        Self::new(status, error.to_string())
+        Self::new(status, Reason::new(code, error))
     }
 }

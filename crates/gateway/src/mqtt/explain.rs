@@ -7,6 +7,7 @@ use rumqttc::{ConnectReturnCode, ConnectionError, StateError};
 use rustls::{AlertDescription, CertificateError};
 
 use super::tls::MAKE_V3;
+use crate::reason::{Code, Reason};
 
 /// What an abrupt end most often means.
 const CLOSED: &str =
@@ -144,7 +145,59 @@ fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a 
     None
 }
 
-/// What a TLS handshake failed of, where it is known.
-pub(super) fn handshake(error: &io::Error) -> String {
-    find::<rustls::Error>(error).map_or_else(|| error.to_string(), tls_error)
+/// Why a client's TLS handshake with us failed.
+pub(super) fn handshake(error: &io::Error) -> Reason {
+    let Some(tls) = find::<rustls::Error>(error) else {
+        return Reason::new(Code::MqttHungUp, error);
+    };
+    Reason::new(code_of_handshake(tls), tls_error(tls))
+}
+
+fn code_of_handshake(error: &rustls::Error) -> Code {
+    use AlertDescription as Alert;
+    use rustls::Error::{
+        AlertReceived, InvalidCertificate, InvalidMessage, NoCertificatesPresented,
+    };
+    if let InvalidCertificate(certificate) = error {
+        return code_of_certificate(certificate);
+    }
+    if let AlertReceived(alert) = error {
+        let distrusts = [
+            Alert::UnknownCA,
+            Alert::BadCertificate,
+            Alert::CertificateUnknown,
+            Alert::DecryptError,
+        ];
+        return if *alert == Alert::CertificateExpired {
+            Code::MqttItsClock
+        } else if distrusts.contains(alert) {
+            Code::MqttDistrustsUs
+        } else {
+            Code::MqttRefused
+        };
+    }
+    if matches!(error, NoCertificatesPresented) {
+        Code::MqttNoCertificate
+    } else if matches!(error, InvalidMessage(_)) {
+        Code::MqttNotTls
+    } else {
+        Code::MqttRefused
+    }
+}
+
+fn code_of_certificate(error: &CertificateError) -> Code {
+    use CertificateError as Bad;
+    if matches!(
+        error,
+        Bad::Expired
+            | Bad::ExpiredContext { .. }
+            | Bad::NotValidYet
+            | Bad::NotValidYetContext { .. }
+    ) {
+        Code::MqttCertificateDate
+    } else if matches!(error, Bad::UnknownIssuer | Bad::BadSignature) {
+        Code::MqttForeignCertificate
+    } else {
+        Code::MqttRefused
+    }
 }

@@ -15,7 +15,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use uuid::Uuid;
 
-pub use broker::{BrokerStartError, EmbeddedBroker};
+pub use broker::{BrokerFacts, BrokerStartError, EmbeddedBroker, Refusals, Refused};
 pub use control::{BrokerState, CameraControl, ControlCounts, ControlError, ControlEvent};
 pub use inbox::MessageCounts;
 pub use tls::TlsFileError;

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use super::snapshot::{KeepaliveSnapshot, StreamSnapshot};
 use super::streams::Counters;
+use crate::reason::Reason;
 
 /// What a stream is started with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +95,7 @@ impl Session {
                 .as_ref()
                 .map(|opened| opened.rtp_endpoint_id.clone()),
             webrtc_endpoint_id: None,
-            error: lifecycle.failure().map(ToString::to_string),
+            error: lifecycle.failure().map(Reason::from),
             keepalive: self.keepalive(lifecycle, clock),
             starts: counters.starts,
             stops: counters.stops,
@@ -170,6 +171,6 @@ pub(super) fn row(snapshot: &StreamSnapshot, now: Timestamp) -> StreamSession {
         created_at: snapshot.started_at,
         updated_at: now,
         ended_at: snapshot.stopped_at,
-        error_message: snapshot.error.clone(),
+        error_message: snapshot.error.as_ref().map(Reason::to_string),
     }
 }

@@ -206,7 +206,7 @@ impl Shared {
         self.tell(SupervisorEvent::ViewerGone {
             viewer,
             camera,
-            reason: why.text.to_owned(),
+            reason: why.reason(),
             retry: why.retry,
             joined,
         });

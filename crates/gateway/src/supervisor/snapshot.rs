@@ -9,6 +9,7 @@ use apiary_wire::id::{CameraId, StreamId, ViewerId};
 use jiff::Timestamp;
 
 use super::totals::class_of_gone;
+use crate::reason::{Code, Reason};
 
 /// A session of a camera's stream, running or the last that ran.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,8 +36,8 @@ pub struct StreamSnapshot {
     pub rtp_endpoint_id: Option<String>,
     /// The engine's name of the first viewer's leg.
     pub webrtc_endpoint_id: Option<String>,
-    /// Why it failed, in words that a user can act on.
-    pub error: Option<String>,
+    /// Why it failed.
+    pub error: Option<Reason>,
     /// Its keepalives.
     pub keepalive: KeepaliveSnapshot,
     /// Starts of this camera since the program started.
@@ -138,7 +139,7 @@ pub enum SupervisorEvent {
         /// Whom it watched.
         camera: CameraId,
         /// Why, for the viewer to read.
-        reason: String,
+        reason: Reason,
         /// Joining again at once makes sense, without anybody's doing.
         retry: bool,
         /// It had joined; otherwise it was still about to.
@@ -153,7 +154,8 @@ pub enum SupervisorEvent {
 /// Why a viewer is gone, as its page is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Gone {
-    pub(super) text: &'static str,
+    code: Code,
+    text: &'static str,
     pub(super) retry: bool,
     /// Under which it is counted.
     pub(super) class: &'static str,
@@ -161,54 +163,75 @@ pub(super) struct Gone {
 
 impl Gone {
     /// The viewer wanted it.
-    pub(super) const LEFT: Self = Self::for_good("left", "the viewer left");
+    pub(super) const LEFT: Self = Self::for_good("left", Code::ViewerLeft, "the viewer left");
     /// The viewer may not watch any more.
-    pub(super) const EXPELLED: Self =
-        Self::for_good("expelled", "the right to watch this camera has ended");
+    pub(super) const EXPELLED: Self = Self::for_good(
+        "expelled",
+        Code::Expelled,
+        "the right to watch this camera has ended",
+    );
     /// The event that said why was lost.
-    pub(super) const UNKNOWN: Self = Self::for_now("unknown", "the viewer's connection ended");
+    pub(super) const UNKNOWN: Self =
+        Self::for_now("unknown", Code::ViewerLost, "the viewer's connection ended");
 
     pub(super) fn new(reason: &ViewerGoneReason) -> Self {
         let class = class_of_gone(reason);
         match reason {
             ViewerGoneReason::Left => Self::LEFT,
-            ViewerGoneReason::Expired => Self::for_now(class, "the viewer's connection was lost"),
-            ViewerGoneReason::Failed(_) => {
-                Self::for_now(class, "the encrypted connection could not be set up")
+            ViewerGoneReason::Expired => {
+                Self::for_now(class, Code::ViewerLost, "the viewer's connection was lost")
             }
+            ViewerGoneReason::Failed(_) => Self::for_now(
+                class,
+                Code::HandshakeFailed,
+                "the encrypted connection could not be set up",
+            ),
             ViewerGoneReason::NeverConnected => Self::for_now(
                 class,
+                Code::NeverConnected,
                 "the viewer never connected: UDP between the browser and this server may be blocked",
             ),
             ViewerGoneReason::StreamClosed(CloseReason::Stopped) => {
-                Self::for_good(class, "the stream was stopped")
+                Self::for_good(class, Code::StreamStopped, "the stream was stopped")
             }
             ViewerGoneReason::StreamClosed(CloseReason::Failed) => {
-                Self::for_good(class, "the stream failed")
+                Self::for_good(class, Code::StreamFailed, "the stream failed")
             }
             ViewerGoneReason::StreamClosed(CloseReason::Shutdown) => {
-                Self::for_now(class, "the server is shutting down")
+                Self::for_now(class, Code::ShuttingDown, "the server is shutting down")
             }
-            ViewerGoneReason::WorkerLost => Self::for_now(class, "the media worker failed"),
-            ViewerGoneReason::ServerLost => {
-                Self::for_now(class, "the media server that served it was lost")
+            ViewerGoneReason::WorkerLost => {
+                Self::for_now(class, Code::WorkerLost, "the media worker failed")
             }
-            ViewerGoneReason::Moved => {
-                Self::for_now(class, "the stream moves to another media server")
-            }
+            ViewerGoneReason::ServerLost => Self::for_now(
+                class,
+                Code::MediaServerLost,
+                "the media server that served it was lost",
+            ),
+            ViewerGoneReason::Moved => Self::for_now(
+                class,
+                Code::StreamMoves,
+                "the stream moves to another media server",
+            ),
         }
     }
 
-    const fn for_good(class: &'static str, text: &'static str) -> Self {
+    pub(super) fn reason(&self) -> Reason {
+        Reason::new(self.code, self.text)
+    }
+
+    const fn for_good(class: &'static str, code: Code, text: &'static str) -> Self {
         Self {
+            code,
             text,
             retry: false,
             class,
         }
     }
 
-    const fn for_now(class: &'static str, text: &'static str) -> Self {
+    const fn for_now(class: &'static str, code: Code, text: &'static str) -> Self {
         Self {
+            code,
             text,
             retry: true,
             class,

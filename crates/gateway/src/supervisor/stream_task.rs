@@ -28,6 +28,7 @@ use super::snapshot::{StreamSnapshot, SupervisorEvent};
 use super::streams::StreamLink;
 use super::totals::{INTERNAL_FAILURE, class_of_failure};
 use crate::mqtt::ControlError;
+use crate::reason::{Code, Reason};
 
 /// Longest that the engine may take to open or rearm a leg. Engines have shorter limits of their own; those of one that
 /// drives media servers leave time to try a second server.
@@ -102,7 +103,7 @@ fn report_panic(shared: &Shared, link: &StreamLink, panic: &(dyn Any + Send)) {
         snapshot.phase = Phase::Error;
         snapshot.health = Health::Good;
         snapshot.stopped_at = Some(jiff::Timestamp::now());
-        snapshot.error = Some(error.to_owned());
+        snapshot.error = Some(Reason::new(Code::StreamBroke, error));
         snapshot.keepalive.running = false;
         snapshot.errors = counters.errors;
         snapshot.last_error = counters.last_error;

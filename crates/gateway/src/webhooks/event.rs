@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::config::EventKind;
+use crate::reason::Reason;
 use crate::supervisor::{CameraSnapshot, StreamSnapshot, SupervisorEvent};
 
 /// The name of the event that is sent as a trial.
@@ -131,7 +132,7 @@ impl Translator {
                 joined: true,
                 ..
             } => {
-                let data = json!({ "viewer_id": viewer.to_string(), "reason": reason });
+                let data = json!({ "viewer_id": viewer.to_string(), "reason": reason.text });
                 vec![happened(EventKind::ViewerLeft, *camera, data)]
             }
             SupervisorEvent::ViewerGone { joined: false, .. } => Vec::new(),
@@ -167,7 +168,7 @@ impl Translator {
         if snapshot.phase.is_over() {
             self.streams.remove(&snapshot.camera);
         }
-        let data = json!({ "session_id": snapshot.session_id, "error": snapshot.error });
+        let data = json!({ "session_id": snapshot.session_id, "error": snapshot.error.as_ref().map(Reason::to_string) });
         let happened = |kind| happened(kind, snapshot.camera, data.clone());
         kinds.into_iter().map(happened).collect()
     }
@@ -209,6 +210,7 @@ mod tests {
     use apiary_wire::id::{StreamId, ViewerId};
 
     use super::*;
+    use crate::reason::Code;
     use crate::supervisor::KeepaliveSnapshot;
 
     const CAMERA: CameraId = CameraId::from_bytes([7; 16]);
@@ -327,7 +329,7 @@ mod tests {
         let gone = |joined| SupervisorEvent::ViewerGone {
             viewer,
             camera: CAMERA,
-            reason: "the viewer left".to_owned(),
+            reason: Reason::new(Code::ViewerLeft, "the viewer left"),
             retry: false,
             joined,
         };

@@ -167,7 +167,7 @@ impl Rig {
                 }) = events.recv().await
                     && viewer == who
                 {
-                    return (reason, retry);
+                    return (reason.text, retry);
                 }
             }
         })
@@ -182,7 +182,7 @@ impl Rig {
             while gone.len() < count {
                 if let Ok(SupervisorEvent::ViewerGone { viewer, reason, .. }) = events.recv().await
                 {
-                    gone.insert(viewer, reason);
+                    gone.insert(viewer, reason.text);
                 }
             }
             gone

@@ -8,6 +8,9 @@
  * @typedef {typeof import('./en.js').default} Catalogue
  * @typedef {keyof Catalogue} Key
  * @typedef {{[category in Intl.LDMLPluralRule]?: string} & {other: string}} Plural
+ *
+ * What the server says by a code, as `docs/api.md` describes it.
+ * @typedef {{code: string, values?: Record<string, string>}} Cause
  */
 
 /** Languages with a whole catalogue, by their own names. */
@@ -45,6 +48,16 @@ export function text(key, values = {}) {
     const value = values[name];
     return value === undefined ? whole : typeof value === 'number' ? value.toLocaleString(language) : value;
   });
+}
+
+/**
+ * Why something is so, in the reader's language where the server's code is known, else in the server's own words.
+ *
+ * @param {Cause | null | undefined} cause
+ * @param {string} own what the server says in English
+ */
+export function reason(cause, own) {
+  return (cause && text(`reason.${cause.code}`, { ...cause.values, text: own })) || own;
 }
 
 /** @param {Language} chosen */

@@ -21,7 +21,7 @@
  * }} AttemptHandler `sinceFrame`: milliseconds since the last new frame; `refused`: the socket never opened;
  *   `ended` comes once, unless closed before
  */
-import { t } from '../i18n/i18n.js';
+import { reason, t } from '../i18n/i18n.js';
 import { iceServers } from './ice.js';
 import { Signaling, signalingUrl } from './signaling.js';
 import { takeSample } from './stats.js';
@@ -191,14 +191,14 @@ export class Attempt {
         break;
       case 'state':
         this.#stream = { state: String(message.state), health: message.health };
-        this.#handler.stream({ ...this.#stream, message: message.message, viewers: message.viewerCount });
+        this.#handler.stream({ ...this.#stream, message: message.message && reason(message.cause, message.message), viewers: message.viewerCount });
         break;
       case 'stopped':
-        this.#onStopped(String(message.reason), message.state === 'error', message.retry === true);
+        this.#onStopped(reason(message.cause, String(message.reason)), message.state === 'error', message.retry === true);
         break;
       case 'error':
         // Once answered, an error concerns a single message of ours, not the picture.
-        if (!this.#answered) this.#end({ text: refusal(String(message.message)), final: message.retry === false, failed: true });
+        if (!this.#answered) this.#end({ text: refusal(message.cause, String(message.message)), final: message.retry === false, failed: true });
         break;
       default: // a newer server's message
     }
@@ -293,10 +293,11 @@ export class Attempt {
 /**
  * Why the server takes no offer, with what to do about it where we know that.
  *
+ * @param {import('../i18n/i18n.js').Cause | undefined} cause
  * @param {string} said
  */
-function refusal(said) {
-  return !playsH264() && said.includes('H.264') ? t('player.no-h264') : said;
+function refusal(cause, said) {
+  return !playsH264() && said.includes('H.264') ? t('player.no-h264') : reason(cause, said);
 }
 
 /** Firefox has a plugin for it, which Debian's lacks, for example. With some servers such browsers see pictures all the same. */

@@ -7,7 +7,7 @@
  */
 import { html, nothing } from '../../vendor/lit.js';
 import { posterOf, startStream, stopStream } from '../api.js';
-import { t } from '../i18n/i18n.js';
+import { reason, t } from '../i18n/i18n.js';
 import { Player } from '../media/player.js';
 import { mayReturn, runs } from '../media/return.js';
 import { bitrate, cameraName, cameraState, sentence } from '../words.js';
@@ -157,7 +157,8 @@ export class Tile extends AppElement {
     const { camera } = this;
     const name = cameraName(camera.camera_id, camera.name);
     const words = cameraState(camera);
-    const problem = (camera.stream?.state === 'error' && camera.stream.error_message) || this.#problem;
+    const failure = camera.stream?.state === 'error' ? camera.stream : null;
+    const problem = (failure && reason(failure.error_cause, failure.error_message ?? '')) || this.#problem;
     return html`<article class="tile" data-camera=${camera.camera_id} data-state=${camera.stream?.state ?? 'idle'}
         data-phase=${this.#player?.phase ?? 'idle'} data-tone=${words.tone} data-veil=${this.#veil}
         data-busy=${this.#waiting} data-poster=${camera.poster} aria-label=${name}>

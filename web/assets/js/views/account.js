@@ -56,7 +56,7 @@ export class Account extends AppElement {
       <h1>${me.hasAccount ? me.user.name : t('nav.account')}</h1>
       ${me.hasAccount ? html`
         <p class="hint" id="who">${roleWords(me.user.role)}</p>
-        ${this.#sharePanel()} ${this.#sessionPanel()} ${this.#tokenPanel()} ${this.#passwordPanel()}`
+        ${this.#sharePanel()} ${this.#sessionPanel()} ${this.#tokenPanel()} ${me.user.password ? this.#passwordPanel() : nothing}`
         : html`<p class="notice">${t('account.off')}</p>`}
       ${me.user.guest ? nothing : html`<apiary-notifications></apiary-notifications>`}
       ${this.#languagePanel()}

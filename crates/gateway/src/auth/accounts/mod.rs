@@ -31,6 +31,7 @@ use super::password::Passwords;
 use super::principal::{Principal, Who};
 use super::throttle::{FORGET_AFTER, Throttle};
 use crate::config::AuthConfig;
+use crate::reason::{Code, Reason};
 
 pub use logins::{ClientInfo, NewLogin};
 pub use provided::ProvidedUser;
@@ -50,7 +51,7 @@ const SHARE_KEY: &str = "share-links";
 pub enum AccountError {
     /// What was given cannot be taken.
     #[error("{0}")]
-    Bad(String),
+    Bad(Reason),
     /// Which of the two is wrong is nobody's business.
     #[error("the name or the password is wrong")]
     WrongPassword,
@@ -68,10 +69,10 @@ pub enum AccountError {
     NoSuch(&'static str),
     /// It contradicts what is there.
     #[error("{0}")]
-    Conflict(String),
+    Conflict(Reason),
     /// Not with this role.
     #[error("{0}")]
-    Forbidden(String),
+    Forbidden(Reason),
     /// It could not be written.
     #[error("the database cannot be written, so {consequence}; try again when it is back")]
     Store {
@@ -400,7 +401,8 @@ fn label(what: &str, text: &str, longest: usize) -> Result<String, AccountError>
     let text = text.trim();
     if text.is_empty() || text.chars().count() > longest || text.chars().any(char::is_control) {
         let problem = format!("{what} must be 1 to {longest} characters on one line");
-        return Err(AccountError::Bad(problem));
+        let reason = Reason::new(Code::BadLabel, problem);
+        return Err(AccountError::Bad(reason.with("longest", longest)));
     }
     Ok(text.to_owned())
 }

@@ -10,6 +10,7 @@ use super::logins::entry;
 use super::users::{MAX_NAME, fits_name};
 use super::{AccountError, Accounts, Actor, ClientInfo, NewLogin};
 use crate::auth::principal::{Principal, Who};
+use crate::reason::{Code, Reason};
 
 /// What the audit log calls a login that failed although the provider knows who it is. (Those that succeed are logins
 /// like any other; failures of a local name are another thing, which slows it down.)
@@ -119,7 +120,8 @@ impl Accounts {
                 return error;
             }
         }
-        AccountError::Forbidden("your account at the provider has no role here".to_owned())
+        let text = "your account at the provider has no role here";
+        AccountError::Forbidden(Reason::new(Code::NoRoleAtProvider, text))
     }
 
     /// The ends of all that a user has.
@@ -144,7 +146,11 @@ impl Accounts {
             kept + &number
         });
         let free = std::iter::once(name.clone()).chain(others).find(is_free);
-        free.ok_or_else(|| AccountError::Conflict(format!("too many users are called {name}")))
+        free.ok_or_else(|| {
+            let text = format!("too many users are called {name}");
+            let reason = Reason::new(Code::TooMany, text).with("most", MAX_NAMESAKES);
+            AccountError::Conflict(reason)
+        })
     }
 }
 

@@ -7,6 +7,7 @@ use apiary_store::{CameraScope, Role};
 use super::{AccountError, Accounts, Actor, ClientInfo, NewLogin, NewUser};
 use crate::auth::credential::new_secret;
 use crate::auth::principal::Principal;
+use crate::reason::{Code, Reason};
 use crate::secret::Secret;
 
 /// The secret of the set-up link, while there are no users.
@@ -38,7 +39,7 @@ impl Accounts {
     ) -> Result<NewLogin, AccountError> {
         let refused = || {
             let text = "this set-up link was used or is of an earlier start; the console of the program shows the one that counts";
-            AccountError::Forbidden(text.to_owned())
+            AccountError::Forbidden(Reason::new(Code::OldSetupLink, text))
         };
         if !self.is_setup(secret) {
             return Err(refused());

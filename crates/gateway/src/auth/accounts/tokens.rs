@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::{AccountError, Accounts, Actor, label};
 use crate::auth::credential::{self, new_secret};
+use crate::reason::{Code, Reason};
 
 /// What an API token begins with.
 const TOKEN_PREFIX: &str = "apt_";
@@ -56,8 +57,9 @@ impl Accounts {
         if !principal.is_at_least(new.role)
             || principal.cameras.intersect(&new.cameras) != new.cameras
         {
-            let problem = "a token cannot do more than who makes it".to_owned();
-            return Err(AccountError::Forbidden(problem));
+            let problem = "a token cannot do more than who makes it";
+            let reason = Reason::new(Code::MoreThanOneMay, problem);
+            return Err(AccountError::Forbidden(reason));
         }
         must_come(new.expires_at)?;
         let count = self.tokens(Some(user.user)).len();
@@ -169,8 +171,8 @@ impl Accounts {
 
 fn must_come(expires_at: Option<Timestamp>) -> Result<(), AccountError> {
     if expires_at.is_some_and(|at| at <= Timestamp::now()) {
-        let problem = "the end must lie in the future".to_owned();
-        return Err(AccountError::Bad(problem));
+        let problem = "the end must lie in the future";
+        return Err(AccountError::Bad(Reason::new(Code::EndIsPast, problem)));
     }
     Ok(())
 }
@@ -178,7 +180,8 @@ fn must_come(expires_at: Option<Timestamp>) -> Result<(), AccountError> {
 fn must_have_room(count: usize, what: &str) -> Result<(), AccountError> {
     if count >= MAX_PER_USER {
         let problem = format!("there are {MAX_PER_USER} {what}, the most of one user; end some");
-        return Err(AccountError::Conflict(problem));
+        let reason = Reason::new(Code::TooMany, problem).with("most", MAX_PER_USER);
+        return Err(AccountError::Conflict(reason));
     }
     Ok(())
 }

@@ -4,6 +4,8 @@ use apiary_store::{AccountWrite, CameraScope, Role, UserId, UserRow};
 use jiff::Timestamp;
 
 use super::{AccountError, Accounts, Actor};
+use crate::auth::principal::Who;
+use crate::reason::{Code, Reason};
 
 /// Longest name.
 pub(super) const MAX_NAME: usize = 64;
@@ -66,9 +68,9 @@ impl Accounts {
         let name = canonical_name(&new.name)?;
         check_scope(new.role, &new.cameras)?;
         if self.directory().user_named(&name).is_some() {
-            return Err(AccountError::Conflict(format!(
-                "there is a user {name} already"
-            )));
+            let text = format!("there is a user {name} already");
+            let reason = Reason::new(Code::NameTaken, text).with("name", name);
+            return Err(AccountError::Conflict(reason));
         }
         self.must_have_room_for_a_user()?;
         let now = Timestamp::now();
@@ -139,18 +141,28 @@ impl Accounts {
         self.directory().users().any(is_local)
     }
 
+    /// Whether somebody has a password here that they can change; who logs in at a provider has it there.
+    pub fn has_password(&self, who: &Who) -> bool {
+        let directory = self.directory();
+        who.user()
+            .and_then(|user| directory.user(user))
+            .is_some_and(is_local)
+    }
+
     pub(super) fn must_have_room_for_a_user(&self) -> Result<(), AccountError> {
         if self.directory().users().count() < MAX_USERS {
             return Ok(());
         }
         let problem = format!("there are {MAX_USERS} users, the most that are kept");
-        Err(AccountError::Conflict(problem))
+        let reason = Reason::new(Code::TooMany, problem).with("most", MAX_USERS);
+        Err(AccountError::Conflict(reason))
     }
 
     /// The user who asks.
     pub(super) fn own_user(&self, actor: Actor<'_>) -> Result<UserRow, AccountError> {
         let user = actor.principal.who.user();
-        let user = user.ok_or_else(|| AccountError::Forbidden("only users can do this".into()))?;
+        let only = || Reason::new(Code::NeedsAccount, "only users can do this");
+        let user = user.ok_or_else(|| AccountError::Forbidden(only()))?;
         self.own_user_row(user)
     }
 
@@ -193,7 +205,10 @@ impl Accounts {
             return Ok(());
         }
         let problem = "this is the last administrator with a password; make another one first";
-        Err(AccountError::Conflict(problem.to_owned()))
+        Err(AccountError::Conflict(Reason::new(
+            Code::LastAdmin,
+            problem,
+        )))
     }
 }
 
@@ -204,9 +219,9 @@ impl Accounts {
 pub(super) fn canonical_name(name: &str) -> Result<String, AccountError> {
     let name = name.trim().to_lowercase();
     if name.is_empty() || name.chars().count() > MAX_NAME || !name.chars().all(fits_name) {
-        return Err(AccountError::Bad(format!(
-            "a name is 1 to {MAX_NAME} letters, digits and .-_@+"
-        )));
+        let text = format!("a name is 1 to {MAX_NAME} letters, digits and .-_@+");
+        let reason = Reason::new(Code::BadName, text).with("longest", MAX_NAME);
+        return Err(AccountError::Bad(reason));
     }
     Ok(name)
 }
@@ -228,14 +243,15 @@ pub(super) fn must_be_local(user: &UserRow) -> Result<(), AccountError> {
         "{} logs in at the identity provider, which keeps the password and says the role",
         user.name
     );
-    Err(AccountError::Forbidden(problem))
+    let reason = Reason::new(Code::AtProvider, problem).with("name", &user.name);
+    Err(AccountError::Forbidden(reason))
 }
 
 fn check_scope(role: Role, cameras: &CameraScope) -> Result<(), AccountError> {
     if role == Role::Admin && *cameras != CameraScope::All {
         let problem =
             "an administrator sees all cameras; leave out cameras, or choose another role";
-        return Err(AccountError::Bad(problem.to_owned()));
+        return Err(AccountError::Bad(Reason::new(Code::AdminSeesAll, problem)));
     }
     Ok(())
 }

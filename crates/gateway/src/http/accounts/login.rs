@@ -17,6 +17,7 @@ use crate::http::error::{ApiError, ErrorBody};
 use crate::http::extract::RequiredJson;
 use crate::http::identity::{Asker, Cookie, MaybeKnown, set_cookie};
 use crate::http::state::HttpState;
+use crate::reason::{Code, Reason};
 use crate::secret::Secret;
 
 /// Name and password.
@@ -72,7 +73,7 @@ fn who_is(http: &HttpState, caller: Option<&Principal>) -> Me {
             name: oidc.name().to_owned(),
             path: oidc::LOGIN_PATH,
         }),
-        user: caller.map(Myself::from),
+        user: caller.map(|caller| Myself::new(accounts, caller)),
     }
 }
 
@@ -151,7 +152,10 @@ pub(super) async fn open_share(
         .accounts
         .of_token(&given.token)
         .filter(Principal::is_guest)
-        .ok_or_else(|| ApiError::not_found("this link is wrong, or it has ended"))?;
+        .ok_or_else(|| {
+            let reason = Reason::new(Code::ShareOver, "this link is wrong, or it has ended");
+            ApiError::new(StatusCode::NOT_FOUND, reason)
+        })?;
     let ends_at = http.accounts.end_of(&guest.who);
     let mut response = Json(who_is(&http, Some(&guest))).into_response();
     let seconds = seconds_until(ends_at);
@@ -230,6 +234,7 @@ pub(super) fn must_be_on(accounts: &Accounts) -> Result<(), ApiError> {
         return Ok(());
     }
     Err(ApiError::forbidden(
+        Code::AccountsOff,
         "accounts are off (auth.enabled): everybody may do everything",
     ))
 }

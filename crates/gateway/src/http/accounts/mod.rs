@@ -24,6 +24,7 @@ use super::extract::user_agent;
 use super::policy::Access::{Admin, Known, Public, User};
 use super::policy::Routes;
 use crate::auth::{Actor, ClientInfo, Principal, Who};
+use crate::reason::Code;
 
 pub(super) fn routes() -> Routes {
     Routes::new()
@@ -84,10 +85,12 @@ fn must_be_logged_in(asker: &Principal) -> Result<(), ApiError> {
     match asker.who {
         Who::Login(..) => Ok(()),
         Who::Anybody => Err(ApiError::forbidden(
+            Code::AccountsOff,
             "accounts are off (auth.enabled), so there is nobody to whom it could belong",
         )),
         Who::Token(..) | Who::Share(_) | Who::Signed(_) => {
-            Err(ApiError::forbidden("log in for this; a token cannot do it"))
+            let text = "log in for this; a token cannot do it";
+            Err(ApiError::forbidden(Code::NeedsLogin, text))
         }
     }
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::auth::{Principal, scope as scope_of};
+use crate::auth::{Accounts, Principal, scope as scope_of};
 use crate::http::error::ApiError;
 use crate::http::rest::model::time;
 
@@ -42,15 +42,18 @@ pub(super) struct Myself {
     pub(super) guest: bool,
     /// The cameras that they may see; `null` for all.
     pub(super) cameras: Option<Vec<String>>,
+    /// They have a password here that they can change; who logs in at a provider has it there.
+    pub(super) password: bool,
 }
 
-impl From<&Principal> for Myself {
-    fn from(principal: &Principal) -> Self {
+impl Myself {
+    pub(super) fn new(accounts: &Accounts, principal: &Principal) -> Self {
         Self {
             name: principal.name.to_string(),
             role: principal.role.as_str(),
             guest: principal.is_guest(),
             cameras: ids(&principal.cameras),
+            password: accounts.has_password(&principal.who),
         }
     }
 }

@@ -102,7 +102,7 @@ pub(super) async fn end(
 ) -> Result<Response, ApiError> {
     let oidc = provider(&http)?;
     if let Err(error) = must_be_on(&http.accounts) {
-        return Ok(page(error.status, &error.message));
+        return Ok(page(error.status, &error.reason.text));
     }
     // What cannot be read names no login.
     let query = query.map(|QueryFields(query)| query).unwrap_or_default();
@@ -142,7 +142,7 @@ pub(super) async fn end(
         ),
         Err(error) => {
             let error = ApiError::from(error);
-            page(error.status, &error.message)
+            page(error.status, &error.reason.text)
         }
     };
     set_cookie(&mut response, Cookie::Oidc, "", 0, visitor.https);

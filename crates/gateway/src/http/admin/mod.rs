@@ -1,5 +1,6 @@
 //! For those who run the program: how it and what is around it stand, its settings, and the end of its log.
 
+mod finding;
 mod log;
 mod settings;
 mod system;

@@ -12,7 +12,8 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 use utoipa::ToSchema;
 
-use crate::check::{self, Report, Severity};
+use super::finding::FindingEntry;
+use crate::check::{self, Report};
 use crate::config::Config;
 use crate::http::rest::model::MediaServerEntry;
 use crate::http::rest::time;
@@ -94,17 +95,6 @@ pub(super) struct Disk {
     total_octets: u64,
 }
 
-/// Something that the doctor found.
-#[derive(Serialize, ToSchema)]
-pub(super) struct FindingEntry {
-    /// `problem`, `note` or `good`.
-    level: &'static str,
-    /// What was looked at, often a key.
-    subject: String,
-    /// What was found, and what to do.
-    text: String,
-}
-
 /// How the program stands: broker, media engine, database, certificate, disk, load, and what the doctor finds in the settings that
 /// count and in what they point to.
 #[utoipa::path(get, path = "/api/system", tag = "operation", operation_id = "system",
@@ -129,7 +119,7 @@ pub(super) async fn system(State(http): State<HttpState>) -> Json<System> {
         disk: disk(&config.data.dir),
         load: load(),
         cores: std::thread::available_parallelism().map_or(1, usize::from),
-        findings: findings.map(|report| entries(&report)),
+        findings: findings.map(|report| FindingEntry::all(&report)),
     })
 }
 
@@ -179,27 +169,12 @@ fn load() -> Option<[f64; 3]> {
     Some([next()?, next()?, next()?])
 }
 
-fn entries(report: &Report) -> Vec<FindingEntry> {
-    let mut findings: Vec<_> = report.findings.iter().collect();
-    findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
-    let entry = |finding: &check::Finding| FindingEntry {
-        level: match finding.severity {
-            Severity::Problem => "problem",
-            Severity::Note => "note",
-            Severity::Good => "good",
-        },
-        subject: finding.subject.clone(),
-        text: finding.text.clone(),
-    };
-    findings.into_iter().map(entry).collect()
-}
-
 /// Looks at everything once for all who ask at about the same time.
 #[derive(Debug, Default)]
 pub(in crate::http) struct Doctor(Mutex<Option<(Instant, Arc<Report>)>>);
 
 impl Doctor {
-    async fn look(&self, config: &Config) -> Option<Arc<Report>> {
+    pub(super) async fn look(&self, config: &Config) -> Option<Arc<Report>> {
         let mut last = self.0.lock().await;
         if let Some((at, report)) = &*last
             && at.elapsed() < LOOK_EVERY

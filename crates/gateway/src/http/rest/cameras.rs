@@ -5,6 +5,7 @@ use apiary_media::engine::StreamStats;
 use apiary_wire::id::CameraId;
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use futures_util::{StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -17,7 +18,8 @@ use crate::http::extract::{CameraPath, RequiredJson, given};
 use crate::http::identity::Asker;
 use crate::http::state::{HttpState, Inner};
 use crate::logging::is_unprintable;
-use crate::supervisor::{CameraSnapshot, LabelChange};
+use crate::reason::{Code, Reason};
+use crate::supervisor::{CameraSnapshot, CommandError, LabelChange};
 
 /// Longest name and room, in characters.
 const LABEL_LIMIT: usize = 64;
@@ -85,7 +87,8 @@ impl CameraEntry {
         stats: Option<&StreamStats>,
     ) -> Self {
         let stream = current(http, camera.camera);
-        let error = stream.as_ref().and_then(|stream| stream.error.clone());
+        let error = stream.as_ref().and_then(|stream| stream.error.as_ref());
+        let error = error.map(ToString::to_string);
         let shows = stream
             .as_ref()
             .is_some_and(|stream| stream.phase == Phase::Active);
@@ -228,7 +231,7 @@ pub(super) fn find(
 ) -> std::result::Result<CameraSnapshot, ApiError> {
     http.supervisor
         .camera(camera)
-        .ok_or_else(|| ApiError::not_found(format!("camera {camera} is not known")))
+        .ok_or_else(|| CommandError::UnknownCamera(camera).into())
 }
 
 async fn entry(http: &HttpState, camera: CameraSnapshot) -> CameraEntry {
@@ -257,14 +260,14 @@ fn label(
     };
     let text = text.trim();
     if text.contains(is_unprintable) {
-        return Err(ApiError::bad_request(format!(
-            "{field} holds a control character; remove it"
-        )));
+        let text = format!("{field} holds a control character; remove it");
+        let reason = Reason::new(Code::ControlCharacter, text);
+        return Err(ApiError::new(StatusCode::BAD_REQUEST, reason));
     }
     if text.chars().count() > LABEL_LIMIT {
-        return Err(ApiError::bad_request(format!(
-            "{field} is too long; give at most {LABEL_LIMIT} characters"
-        )));
+        let text = format!("{field} is too long; give at most {LABEL_LIMIT} characters");
+        let reason = Reason::new(Code::LabelTooLong, text).with("longest", LABEL_LIMIT);
+        return Err(ApiError::new(StatusCode::BAD_REQUEST, reason));
     }
     Ok(Some((!text.is_empty()).then(|| text.to_owned())))
 }

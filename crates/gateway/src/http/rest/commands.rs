@@ -126,7 +126,7 @@ pub(super) async fn set_mode(
     let mode: Mode = wanted
         .mode
         .parse()
-        .map_err(|error: UnknownMode| ApiError::bad_request(error.to_string()))?;
+        .map_err(|error: UnknownMode| ApiError::bad_request(error))?;
     commander
         .send(Command::SetMode(mode), Some(mode.to_string()))
         .await
@@ -154,7 +154,7 @@ pub(super) async fn change_settings(
     let settings = Settings::from_report(&report.unwrap_or_default());
     let settings = settings
         .changed(&change)
-        .map_err(|error| ApiError::bad_request(error.to_string()))?;
+        .map_err(|error| ApiError::bad_request(error))?;
     let changed: Vec<&str> = change.keys().map(String::as_str).collect();
     let detail = changed.join(", ");
     commander

@@ -20,7 +20,7 @@ use crate::http::error::{ApiError, ErrorBody};
 use crate::http::extract::{CameraPath, OptionalJson, Peer};
 use crate::http::identity::{Asker, MaybeKnown};
 use crate::http::state::{HttpState, Inner};
-use crate::supervisor::{StartOptions, StreamSnapshot};
+use crate::supervisor::{NoStream, StartOptions, StreamSnapshot};
 
 /// How many questions one request puts to the engine at the same time; its queues are bounded.
 pub(in crate::http) const QUESTIONS_AT_ONCE: usize = 16;
@@ -260,6 +260,5 @@ pub(super) fn current(http: &Inner, camera: CameraId) -> Option<StreamSnapshot> 
 }
 
 fn find(http: &HttpState, camera: CameraId) -> std::result::Result<StreamSnapshot, ApiError> {
-    current(http, camera)
-        .ok_or_else(|| ApiError::not_found(format!("camera {camera} has no stream")))
+    current(http, camera).ok_or_else(|| NoStream { camera }.into())
 }

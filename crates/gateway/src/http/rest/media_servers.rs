@@ -81,6 +81,6 @@ impl From<DrainError> for ApiError {
             DrainError::Unknown { .. } => StatusCode::NOT_FOUND,
             DrainError::NoOther { .. } => StatusCode::CONFLICT,
         };
-        Self::new(status, error.to_string())
+        Self::plain(status, error)
     }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::cameras::CameraEntry;
+use crate::reason::{Cause, Reason};
 use crate::supervisor::{StreamSnapshot, ViewerSnapshot};
 
 /// UTC, ISO 8601 with microseconds and a trailing `Z`.
@@ -179,6 +180,8 @@ pub(super) struct StreamDetail {
     stopped_at: Option<String>,
     /// Why it failed, in words that a user can act on.
     error_message: Option<String>,
+    /// The same for programs, and for pages of another language.
+    error_cause: Option<Cause>,
     /// The engine's name of the stream.
     pipeline_id: Option<String>,
     /// The engine's name of the camera's leg.
@@ -192,7 +195,8 @@ impl From<&StreamSnapshot> for StreamDetail {
         Self {
             summary: stream.into(),
             stopped_at: stream.stopped_at.map(time),
-            error_message: stream.error.clone(),
+            error_message: stream.error.as_ref().map(Reason::to_string),
+            error_cause: stream.error.clone().map(|error| error.cause),
             pipeline_id: stream.pipeline_id.clone(),
             rtp_endpoint_id: stream.rtp_endpoint_id.clone(),
             keepalive_stats: stream.into(),
@@ -387,6 +391,8 @@ pub(super) struct StreamRates {
     #[serde(flatten)]
     summary: StreamSummary,
     error_message: Option<String>,
+    /// The same for programs, and for pages of another language.
+    error_cause: Option<Cause>,
     /// Picture and sound over the last second, in kbit/s.
     bitrate_kbps: Option<u64>,
     /// Pictures in the last second.
@@ -397,7 +403,8 @@ impl StreamRates {
     pub(super) fn new(stream: &StreamSnapshot, stats: Option<&StreamStats>) -> Self {
         Self {
             summary: stream.into(),
-            error_message: stream.error.clone(),
+            error_message: stream.error.as_ref().map(Reason::to_string),
+            error_cause: stream.error.clone().map(|error| error.cause),
             bitrate_kbps: stats.map(|stats| stats.bitrate.as_kbps()),
             frames_per_second: stats.map(|stats| stats.frames_per_second),
         }

@@ -36,7 +36,7 @@ pub(super) async fn poster(
 ) -> Result<Response, ApiError> {
     find(&http, camera)?;
     let picture = http.supervisor.picture(camera).await;
-    let picture = picture.map_err(|why| ApiError::not_found(why.to_string()))?;
+    let picture = picture.map_err(ApiError::from)?;
     let file = Bytes::from_owner(picture.mp4);
     let tag = tag(&file);
     let fixed = [

@@ -4,6 +4,7 @@ use apiary_wire::id::{CameraId, CameraIdError, StreamId, ViewerId};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::reason::{Cause, Reason};
 use crate::supervisor::StreamSnapshot;
 
 /// Longest message taken, in octets.
@@ -147,15 +148,22 @@ pub(super) enum ServerMessage {
         viewer_count: usize,
         #[serde(skip_serializing_if = "Option::is_none")]
         message: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cause: Option<Cause>,
     },
     /// The viewer is gone. `retry` says whether joining again at once makes sense without anybody's doing.
     Stopped {
         reason: String,
+        cause: Cause,
         state: &'static str,
         retry: bool,
     },
     /// The last message could not be acted on. `retry` says whether the same message may succeed later.
-    Error { message: String, retry: bool },
+    Error {
+        message: String,
+        cause: Cause,
+        retry: bool,
+    },
 }
 
 /// As `RTCIceCandidateInit` of browsers.
@@ -176,7 +184,25 @@ impl ServerMessage {
             state: stream.phase.as_str(),
             health: stream.health.as_str(),
             viewer_count: stream.viewer_count,
-            message: stream.error.clone(),
+            message: stream.error.as_ref().map(Reason::to_string),
+            cause: stream.error.clone().map(|error| error.cause),
+        }
+    }
+
+    pub(super) fn stopped(reason: Reason, state: &'static str, retry: bool) -> Self {
+        Self::Stopped {
+            reason: reason.text,
+            cause: reason.cause,
+            state,
+            retry,
+        }
+    }
+
+    pub(super) fn error(reason: Reason, retry: bool) -> Self {
+        Self::Error {
+            message: reason.text,
+            cause: reason.cause,
+            retry,
         }
     }
 
@@ -188,6 +214,7 @@ impl ServerMessage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reason::Code;
 
     const CAMERA: &str = "56c1cadcf1fa4c6caeba3e2fd85efebf";
 
@@ -326,19 +353,14 @@ mod tests {
         assert_eq!(json["type"], "iceCandidate");
         assert_eq!(json["candidate"]["sdpMLineIndex"], 0);
         assert_eq!(json["candidate"]["sdpMid"], "0");
-        let error = ServerMessage::Error {
-            message: "no".to_owned(),
-            retry: false,
-        };
+        let reason = Reason::new(Code::ViewerLimit, "no").with("limit", 2);
+        let error = ServerMessage::error(reason, false);
         assert_eq!(
             error.to_json(),
-            r#"{"type":"error","message":"no","retry":false}"#
+            r#"{"type":"error","message":"no","cause":{"code":"viewer_limit","values":{"limit":"2"}},"retry":false}"#
         );
-        let stopped = ServerMessage::Stopped {
-            reason: "x".to_owned(),
-            state: "stopped",
-            retry: false,
-        };
+        let reason = Reason::new(Code::StreamStopped, "x");
+        let stopped = ServerMessage::stopped(reason, "stopped", false);
         assert!(
             stopped
                 .to_json()

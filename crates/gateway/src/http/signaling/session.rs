@@ -24,6 +24,7 @@ use crate::http::allowance::{Allowance, Rate};
 use crate::http::error::ApiError;
 use crate::http::socket::is_too_long;
 use crate::http::state::HttpState;
+use crate::reason::{Code, Reason};
 use crate::supervisor::{JoinedStream, SupervisorEvent, ViewerOffer, ViewerOrigin};
 
 /// How often a ping is sent; it also keeps proxies from closing a quiet socket.
@@ -128,12 +129,9 @@ impl Session {
 
     fn on_shutdown(&self) -> Result<(), End> {
         if self.watching.is_some() {
-            let reason = "the server is shutting down".to_owned();
-            self.outbox.send(&ServerMessage::Stopped {
-                reason,
-                state: "stopped",
-                retry: true,
-            })?;
+            let reason = Reason::new(Code::ShuttingDown, "the server is shutting down");
+            let message = ServerMessage::stopped(reason, "stopped", true);
+            self.outbox.send(&message)?;
         }
         Err(End::Shutdown)
     }
@@ -172,28 +170,21 @@ impl Session {
         if self.allowance.take(Instant::now(), cost, RATE) {
             return Ok(());
         }
-        let message = "too many messages in too short a time; the connection is closed".to_owned();
-        self.outbox.send(&ServerMessage::Error {
-            message,
-            retry: true,
-        })?;
+        let text = "too many messages in too short a time; the connection is closed";
+        let reason = Reason::new(Code::TooFast, text);
+        self.outbox.send(&ServerMessage::error(reason, true))?;
         Err(End::TooFast)
     }
 
     fn refuse(&self, error: &MessageError) -> Result<(), End> {
-        let message = error.to_string();
-        Ok(self.outbox.send(&ServerMessage::Error {
-            message,
-            retry: false,
-        })?)
+        let reason = Reason::new(Code::BadRequest, error);
+        Ok(self.outbox.send(&ServerMessage::error(reason, false))?)
     }
 
     fn report(&self, error: ApiError) -> Result<(), End> {
         let retry = error.is_passing();
-        Ok(self.outbox.send(&ServerMessage::Error {
-            message: error.message,
-            retry,
-        })?)
+        let message = ServerMessage::error(error.reason, retry);
+        Ok(self.outbox.send(&message)?)
     }
 
     async fn on_message(&mut self, message: ClientMessage) -> Result<(), End> {
@@ -347,14 +338,14 @@ impl Session {
             Phase::Stopping | Phase::Stopped | Phase::Error => false,
         });
         let reason = if runs {
-            "the viewer's connection was lost"
+            Reason::new(Code::ViewerLost, "the viewer's connection was lost")
         } else {
-            "the stream has ended"
+            Reason::new(Code::StreamEnded, "the stream has ended")
         };
-        self.on_gone(reason.to_owned(), runs)
+        self.on_gone(reason, runs)
     }
 
-    fn on_gone(&mut self, reason: String, retry: bool) -> Result<(), End> {
+    fn on_gone(&mut self, reason: Reason, retry: bool) -> Result<(), End> {
         let Some(watching) = self.watching.take() else {
             return Ok(());
         };
@@ -366,11 +357,8 @@ impl Session {
         };
         // How the stream failed says more than that it did.
         let reason = failure.unwrap_or(reason);
-        Ok(self.outbox.send(&ServerMessage::Stopped {
-            reason,
-            state,
-            retry,
-        })?)
+        let message = ServerMessage::stopped(reason, state, retry);
+        Ok(self.outbox.send(&message)?)
     }
 }
 

@@ -75,7 +75,7 @@ pub(super) async fn create(
     require_type(&headers, SDP)?;
     if !accepts(&headers, SDP) {
         let message = format!("the answer is {SDP}, which the Accept header does not allow");
-        return Err(ApiError::new(StatusCode::NOT_ACCEPTABLE, message));
+        return Err(ApiError::plain(StatusCode::NOT_ACCEPTABLE, message));
     }
     let offer = text(body)?;
     let document = Document::parse(&offer)
@@ -159,8 +159,7 @@ pub(super) async fn change(
     require_type(&headers, FRAGMENT)?;
     let mut ice = session.ice.lock().await;
     let precondition = Precondition::read(&headers, &ice.tag)?;
-    let fragment =
-        Fragment::parse(&text(body)?).map_err(|error| ApiError::bad_request(error.to_string()))?;
+    let fragment = Fragment::parse(&text(body)?).map_err(|error| ApiError::bad_request(error))?;
     // RFC 8840 would have foreign credentials ignored; WHEP takes them for a restart, whatever the precondition.
     match &fragment.credentials {
         Some(credentials) if ice.remote.as_ref() != Some(credentials) => {
@@ -173,7 +172,7 @@ pub(super) async fn change(
             Precondition::Any => {
                 let message =
                     "If-Match: * asks for an ICE restart, which needs ice-ufrag and ice-pwd";
-                Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, message))
+                Err(ApiError::plain(StatusCode::UNPROCESSABLE_ENTITY, message))
             }
         },
     }
@@ -353,7 +352,7 @@ impl Precondition {
         if given.peek().is_none() {
             let message =
                 "PATCH needs an If-Match header with the session's entity tag, or * to restart ICE";
-            return Err(ApiError::new(StatusCode::PRECONDITION_REQUIRED, message));
+            return Err(ApiError::plain(StatusCode::PRECONDITION_REQUIRED, message));
         }
         let tags: Vec<&str> = given
             .filter_map(|value| value.to_str().ok())
@@ -367,7 +366,7 @@ impl Precondition {
             Ok(Self::ThisSession)
         } else {
             let message = "the entity tag is that of an earlier ICE session; use the one of the last 200 or 201 answer";
-            Err(ApiError::new(StatusCode::PRECONDITION_FAILED, message))
+            Err(ApiError::plain(StatusCode::PRECONDITION_FAILED, message))
         }
     }
 }

@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use super::access::{Client, Peer, Policy, Refusal};
 use super::refusals::Refusals;
 use crate::logging::printable;
+use crate::reason::{Code, Reason};
 
 /// The version of the protocol whose acknowledgements cannot say no (MQTT 3.1.1 §3.3.5).
 const VERSION_3_1_1: u8 = 4;
@@ -137,6 +138,16 @@ impl Admission {
     }
 }
 
+fn code(refusal: &Refusal) -> Code {
+    match refusal {
+        Refusal::Stranger => Code::MqttStranger,
+        Refusal::Revoked => Code::MqttRevoked,
+        Refusal::Full => Code::MqttFull,
+        Refusal::AnothersCertificate(_) => Code::MqttAnothersCertificate,
+        Refusal::NotItsCertificate | Refusal::Password | Refusal::Will => Code::MqttRefused,
+    }
+}
+
 fn shown(text: &str) -> String {
     let short: String = text.chars().take(SHOWN_CHARS).collect();
     printable(&short).into_owned()
@@ -151,9 +162,9 @@ impl AuthProvider for Admission {
         let answer = match self.admit(connect) {
             Ok(()) => AuthResult::success(),
             Err(refusal) => {
-                self.door
-                    .refusals
-                    .refuse(self.address, &shown(&connect.client_id), &refusal);
+                let client = shown(&connect.client_id);
+                let reason = Reason::new(code(&refusal), &refusal);
+                self.door.refusals.refuse(self.address, &client, reason);
                 AuthResult::fail(match refusal {
                     Refusal::Full => ReasonCode::ServerUnavailable,
                     Refusal::Password => ReasonCode::BadUsernameOrPassword,

@@ -23,6 +23,7 @@ use super::hub::Hub;
 use super::stream::{Bytes, Connection, first_packet};
 use super::waiting::WaitingRoom;
 use crate::mqtt::explain;
+use crate::reason::{Code, Reason};
 
 /// From the connection to the whole of the first packet.
 const OPENING_TIMEOUT: Duration = Duration::from_secs(5);
@@ -98,7 +99,7 @@ impl Front {
         drop(ticket);
         match opened {
             Ok(Ok(opened)) => self.serve(opened, address).await,
-            Ok(Err(reason)) => self.door.refusals.refuse(address, "", &reason),
+            Ok(Err(reason)) => self.door.refusals.refuse(address, "", reason),
             Err(_) => {
                 tracing::debug!(%address, "closed an MQTT connection that did not say in time who it is");
             }
@@ -141,7 +142,7 @@ impl Front {
 }
 
 /// From the accepted socket to the first packet, with the reason where it does not come to that.
-async fn open(stream: TcpStream, tls: Option<TlsAcceptor>) -> Result<Opened, String> {
+async fn open(stream: TcpStream, tls: Option<TlsAcceptor>) -> Result<Opened, Reason> {
     // Without it the connection is only slower.
     _ = stream.set_nodelay(true);
     let Some(tls) = tls else {
@@ -151,15 +152,17 @@ async fn open(stream: TcpStream, tls: Option<TlsAcceptor>) -> Result<Opened, Str
     let stream = stream.map_err(|error| explain::handshake(&error))?;
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
     // The handshake ends without one.
-    let certificate = certificates.first().ok_or("it has no certificate")?;
-    let name = certificate::name(certificate).map_err(|error| error.to_string())?;
+    let none = || Reason::new(Code::MqttNoCertificate, "it has no certificate");
+    let certificate = certificates.first().ok_or_else(none)?;
+    let unreadable = |error| Reason::new(Code::MqttRefused, error);
+    let name = certificate::name(certificate).map_err(unreadable)?;
     with_first_packet(stream, Peer::Certified(name)).await
 }
 
-async fn with_first_packet(mut stream: impl Bytes + 'static, peer: Peer) -> Result<Opened, String> {
+async fn with_first_packet(mut stream: impl Bytes + 'static, peer: Peer) -> Result<Opened, Reason> {
     let begin = first_packet(&mut stream).await;
     Ok(Opened {
-        begin: begin.map_err(|error| error.to_string())?,
+        begin: begin.map_err(|error| Reason::new(Code::MqttNoHello, error))?,
         stream: Box::new(stream),
         peer,
     })

@@ -29,7 +29,7 @@ use self::access::Policy;
 use self::admission::Door;
 use self::front::Front;
 use self::hub::Hub;
-use self::refusals::Refusals;
+pub use self::refusals::{Refusals, Refused};
 use self::waiting::WaitingRoom;
 use super::tls::{self, TlsFileError};
 use crate::config::MqttConfig;
@@ -77,11 +77,23 @@ impl BrokerStartError {
     }
 }
 
+/// What is to be known of the running broker.
+#[derive(Clone, Debug)]
+pub struct BrokerFacts {
+    /// Where it listens for plain MQTT, with the port really taken.
+    pub address: SocketAddr,
+    /// Where it listens for MQTT over TLS.
+    pub tls_address: Option<SocketAddr>,
+    /// Who was refused lately.
+    pub refusals: Arc<Refusals>,
+}
+
 /// The running broker.
 #[derive(Debug)]
 pub struct EmbeddedBroker {
     address: SocketAddr,
     tls_address: Option<SocketAddr>,
+    refusals: Arc<Refusals>,
     policy: watch::Sender<Arc<Policy>>,
     tls: Option<watch::Sender<Arc<ServerConfig>>>,
     stop: CancellationToken,
@@ -108,13 +120,14 @@ impl EmbeddedBroker {
             tls = Some(server);
         }
         let policy = watch::Sender::new(Arc::new(Policy::new(config)));
+        let refusals = Arc::new(Refusals::default());
         let stop = CancellationToken::new();
         let front = Arc::new(Front {
             hub: Hub::new(),
             door: Door {
                 policy: policy.subscribe(),
                 slots: Arc::new(Semaphore::new(embedded.max_clients)),
-                refusals: Arc::new(Refusals::default()),
+                refusals: Arc::clone(&refusals),
             },
             waiting: Arc::new(WaitingRoom::default()),
             stop: stop.clone(),
@@ -127,6 +140,7 @@ impl EmbeddedBroker {
         Ok(Self {
             address,
             tls_address,
+            refusals,
             policy,
             tls,
             stop,
@@ -142,6 +156,15 @@ impl EmbeddedBroker {
     /// Where it listens for MQTT over TLS.
     pub fn tls_address(&self) -> Option<SocketAddr> {
         self.tls_address
+    }
+
+    /// What is to be known of it.
+    pub fn facts(&self) -> BrokerFacts {
+        BrokerFacts {
+            address: self.address,
+            tls_address: self.tls_address,
+            refusals: Arc::clone(&self.refusals),
+        }
     }
 
     /// Takes over `mqtt.extra_clients`, `mqtt.revoked` and the certificate files. Who may no longer be connected is
