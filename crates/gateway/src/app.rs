@@ -24,7 +24,7 @@ use crate::http::{Bounds, HttpListeners, HttpParts, HttpServer};
 use crate::logging::LogLevel;
 use crate::metrics::MetricsListener;
 use crate::mqtt::tls::TlsFileError;
-use crate::mqtt::{Mqtt, MqttStartError};
+use crate::mqtt::{EmbeddedBroker, Mqtt, MqttStartError};
 use crate::oidc::OpenId;
 use crate::operation::{Announcers, Operation, Reloaded, Reloads, ServiceManager};
 use crate::push::{Push, PushStartError};
@@ -266,6 +266,7 @@ impl App {
                     supervisor,
                     engine,
                     broker: mqtt.control.broker(),
+                    embedded: mqtt.broker.as_ref().map(EmbeddedBroker::facts),
                     accounts,
                     config: self.config.http.clone(),
                     turn: self.config.turn.clone(),

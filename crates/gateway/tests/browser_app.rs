@@ -83,6 +83,10 @@ async fn every_view_is_accessible_on_every_device() {
                 ("events", "/events".to_owned(), "document.querySelectorAll('#events li').length >= 2"),
                 ("account", "/account".to_owned(), "document.getElementById('language')"),
                 ("admin", "/admin".to_owned(), "document.querySelector('#system dl')"),
+                ("welcome", "/welcome".to_owned(), "document.querySelector('#step pre')"),
+                ("welcome-addresses", "/welcome?step=addresses".to_owned(), "document.querySelector('#step .findings li')"),
+                ("welcome-broker", "/welcome?step=broker".to_owned(), "document.querySelector('#step .findings li')"),
+                ("welcome-camera", "/welcome?step=camera".to_owned(), "document.querySelector('#label-form')"),
             ];
             let server = page.run("return location.origin").await;
             for (name, path, there) in views {

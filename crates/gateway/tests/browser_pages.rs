@@ -150,6 +150,9 @@ async fn a_household_sets_up_shares_a_camera_and_ends_that() {
             .await;
         home.screenshot("setup").await;
         home.click("#submit").await;
+        home.until("the assistant", "location.pathname === '/welcome'")
+            .await;
+        home.click("#later").await;
         home.until(
             "the dashboard",
             "document.querySelectorAll('.tile').length === 2",

@@ -273,6 +273,7 @@ const PUBLIC: &[&str] = &[
     "GET /share",
     "GET /sw.js",
     "GET /viewer",
+    "GET /welcome",
     "OPTIONS /whep/{camera_id}",
     "OPTIONS /whep/{camera_id}/{session}",
     "POST /api/auth/login",

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 
+use std::net::Ipv4Addr;
+
 use apiary::config::{Config, Environment};
 use apiary::http::Bounds;
 use apiary::mqtt::BrokerState;
@@ -128,5 +130,58 @@ async fn the_end_of_the_log_is_told_from_a_record_on() {
     assert_eq!(second.unwrap()["level"], "warn");
     let wrong = gateway.request("GET", "/api/log?after=x").send().await;
     assert_eq!(wrong.unwrap().status(), 400);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn the_assistant_is_told_what_has_to_be_right_for_a_camera() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_owned();
+    let bounds = Bounds::new(1024, 1024);
+    let gateway = Gateway::start_by(bounds, None, |config| {
+        config.data.dir = data;
+        config.network.local_ip = Ipv4Addr::new(192, 0, 2, 77);
+    })
+    .await;
+    let told = gateway.get_json("/api/setup").await;
+    let addresses = &told["addresses"];
+    assert_eq!(addresses["local"], "192.0.2.77");
+    assert_eq!(addresses["local_source"], "default");
+    let findings = addresses["findings"].as_array().unwrap();
+    let worst = &findings[0];
+    assert_eq!(
+        (&worst["level"], &worst["subject"]),
+        (&json!("problem"), &json!("network.local_ip"))
+    );
+    let cause = json!({ "code": "address_not_ours", "values": { "address": "192.0.2.77" } });
+    assert_eq!(worst["cause"], cause);
+    let ports = findings
+        .iter()
+        .find(|finding| finding["subject"] == "ingest.ports");
+    assert_eq!(ports.unwrap()["cause"]["code"], "ingest_ports");
+    if let Some(own) = addresses["own"].as_array().unwrap().first() {
+        let lines = format!("[network]\nlocal_ip = {own}");
+        assert_eq!(addresses["lines"], lines);
+    }
+    let broker = &told["broker"];
+    assert_eq!(
+        (&broker["embedded"], &broker["tls"]),
+        (&json!(true), &json!(false))
+    );
+    assert_eq!(broker["host"], "192.0.2.77");
+    assert!(broker["lines"].as_str().unwrap().contains("listen_tls = "));
+    let findings = broker["findings"].as_array().unwrap();
+    assert_eq!(findings[0]["cause"]["code"], "broker_here_only");
+    let files = &told["camera_files"];
+    assert_eq!(files["there"], false);
+    assert_eq!(
+        files["names"],
+        json!(["mqttCA.crt", "mqtt.pem", "mqtt.key"])
+    );
+    assert_eq!(files["command"], "apiary certs init");
+    for served in ["/certs/cameras/mqtt.key", "/api/setup/mqtt.key"] {
+        let answer = gateway.request("GET", served).send().await.unwrap();
+        assert_eq!(answer.status(), 404, "no key is given out");
+    }
     gateway.stop().await;
 }

@@ -28,6 +28,12 @@ class Route extends EventTarget {
     this.#announce();
   }
 
+  /** As {@link go}, without a way back to where one is. @param {string} address on this server */
+  replace(address) {
+    history.replaceState(null, '', address);
+    this.#announce();
+  }
+
   /** @param {MouseEvent} event */
   #onClick(event) {
     const link = event.target instanceof Element ? event.target.closest('a') : null;
@@ -45,7 +51,7 @@ class Route extends EventTarget {
 }
 
 /** The paths of the views that one can go between. */
-const VIEWS = ['/', '/viewer', '/livestream/viewer', '/events', '/account', '/admin'];
+const VIEWS = ['/', '/viewer', '/livestream/viewer', '/events', '/account', '/admin', '/welcome'];
 
 /** @param {string} path */
 function isView(path) {

@@ -12,7 +12,7 @@ use super::output::{complain, say};
 use super::serve;
 use crate::config::{Config, Environment};
 use crate::tls::DIRECTORY;
-use crate::tls::bundle::{Bundle, BundleError, Outcome};
+use crate::tls::bundle::{self, Bundle, BundleError, Outcome};
 use crate::tls::facts::{Facts, Validity};
 use crate::tls::name::{self, Name};
 use crate::tls::own_names::own_names;
@@ -143,29 +143,26 @@ fn report(bundle: &Bundle) {
 
 /// What to write into the settings.
 fn settings(dir: &Path) -> String {
-    let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
-    // A TOML string takes escapes as Rust prints them.
-    let path = |name: &str| format!("{:?}", dir.join(name).display().to_string());
+    let path = |name| bundle::toml_path(dir, name);
     format!(
-        "To use them, write into the settings:\n\n[tls]\ncert = {}\nkey = {}\n\n[mqtt]\nlisten_tls = \"0.0.0.0:8883\"\nca = {ca}\n\
-         cert = {}\nkey = {}\n\nA broker of others gets broker.crt, broker.key and ca.crt; Apiary is then its client with\n\
-         mqtt.ca = {ca}, mqtt.cert = {}, mqtt.key = {}.\n\
+        "To use them, write into the settings:\n\n[tls]\ncert = {}\nkey = {}\n\n{}\n\n\
+         A broker of others gets broker.crt, broker.key and ca.crt; Apiary is then its client with\n\
+         mqtt.ca = {}, mqtt.cert = {}, mqtt.key = {}.\n\
          Browsers ask for trust once: import ca.crt there as an authority. Cameras get the three files in {}.\n\
          Whoever has ca.key can make certificates that your browsers and cameras trust: keep a copy in a safe place only.",
         path("https.crt"),
         path("https.key"),
-        path("broker.crt"),
-        path("broker.key"),
+        bundle::broker_settings(dir),
+        path(bundle::CA),
         path("service.crt"),
         path("service.key"),
-        path("cameras"),
-        ca = path("ca.crt"),
+        path(bundle::CAMERAS),
     )
 }
 
 /// Certificates of the cameras stay: they live as long as the authority, and somebody has to carry them there.
 fn renew(dir: &Path) -> Result<(), CertsError> {
-    if !dir.join(crate::tls::bundle::CA).exists() {
+    if !dir.join(bundle::CA).exists() {
         return Err(CertsError::Nothing(dir.to_owned()));
     }
     let mut bundle = Bundle::open(dir, false, Timestamp::now())?;

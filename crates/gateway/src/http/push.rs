@@ -20,6 +20,7 @@ use super::rest::model::time;
 use super::state::HttpState;
 use crate::auth::{NewSubscription, SubscriptionChange};
 use crate::push::{BadSubscription, SendError, TrialError, is_zone};
+use crate::reason::{Code, Reason};
 
 pub(super) fn routes() -> Routes {
     Routes::new()
@@ -360,20 +361,22 @@ pub(super) async fn test(
 
 impl From<BadSubscription> for ApiError {
     fn from(error: BadSubscription) -> Self {
-        let status = match error {
-            BadSubscription::Off => StatusCode::CONFLICT,
-            BadSubscription::Endpoint(_) | BadSubscription::Keys => StatusCode::BAD_REQUEST,
+        let (status, code) = match error {
+            BadSubscription::Off => (StatusCode::CONFLICT, Code::NotificationsOff),
+            BadSubscription::Endpoint(_) | BadSubscription::Keys => {
+                (StatusCode::BAD_REQUEST, Code::BadRequest)
+            }
         };
-        Self::new(status, error.to_string())
+        Self::new(status, Reason::new(code, error))
     }
 }
 
 impl From<TrialError> for ApiError {
     fn from(error: TrialError) -> Self {
-        let status = match error {
-            TrialError::Off => StatusCode::CONFLICT,
-            TrialError::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        let (status, code) = match error {
+            TrialError::Off => (StatusCode::CONFLICT, Code::NotificationsOff),
+            TrialError::Busy => (StatusCode::SERVICE_UNAVAILABLE, Code::TestUnderWay),
         };
-        Self::new(status, error.to_string())
+        Self::new(status, Reason::new(code, error))
     }
 }

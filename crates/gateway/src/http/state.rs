@@ -23,7 +23,7 @@ use crate::auth::Accounts;
 use crate::config::values::IpNetwork;
 use crate::config::{HttpConfig, TurnConfig};
 use crate::engine::StartedEngine;
-use crate::mqtt::BrokerState;
+use crate::mqtt::{BrokerFacts, BrokerState};
 use crate::oidc::OpenId;
 use crate::operation::Operation;
 use crate::supervisor::Supervisor;
@@ -41,6 +41,8 @@ pub struct HttpParts {
     pub engine: StartedEngine,
     /// Whether cameras can be commanded.
     pub broker: watch::Receiver<BrokerState>,
+    /// The embedded broker, where there is one.
+    pub embedded: Option<BrokerFacts>,
     /// Who may do what.
     pub accounts: Arc<Accounts>,
     /// `[http]`
@@ -78,6 +80,7 @@ pub struct Inner {
     pub(super) engine: Arc<dyn MediaEngine>,
     pub(super) kurento: Option<Arc<Kurento>>,
     pub(super) broker: watch::Receiver<BrokerState>,
+    pub(super) embedded: Option<BrokerFacts>,
     pub(super) origins: OriginPolicy,
     pub(super) hosts: HostPolicy,
     pub(super) trusted_proxies: Vec<IpNetwork>,
@@ -106,6 +109,7 @@ impl HttpState {
             engine: parts.engine.engine,
             kurento: parts.engine.kurento,
             broker: parts.broker,
+            embedded: parts.embedded,
             origins: OriginPolicy::new(&parts.config.cors_origins),
             hosts: HostPolicy::new(parts.config.hosts),
             trusted_proxies: parts.config.trusted_proxies,

@@ -105,6 +105,7 @@ codes! {
     DatabaseAway = "database_away",
 
     // What concerns other programs
+    NotificationsOff = "notifications_off",
     NoWebhooks = "no_webhooks",
     TestUnderWay = "test_under_way",
 

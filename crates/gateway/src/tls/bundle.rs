@@ -34,6 +34,25 @@ const CAMERA_PEM: &str = "mqtt.pem";
 /// The key, as it is called on a camera.
 const CAMERA_KEY: &str = "mqtt.key";
 
+/// What goes onto each camera, all of it.
+pub const CAMERA_FILES: [&str; 3] = [CAMERA_CA, CAMERA_PEM, CAMERA_KEY];
+
+/// What to write into the settings, so that the embedded broker has the certificates in `dir`.
+pub fn broker_settings(dir: &Path) -> String {
+    format!(
+        "[mqtt]\nlisten_tls = \"0.0.0.0:8883\"\nca = {}\ncert = {}\nkey = {}",
+        toml_path(dir, CA),
+        toml_path(dir, "broker.crt"),
+        toml_path(dir, "broker.key"),
+    )
+}
+
+/// A file of `dir` as a string of TOML, which takes escapes as Rust prints them.
+pub fn toml_path(dir: &Path, name: &str) -> String {
+    let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+    format!("{:?}", dir.join(name).display().to_string())
+}
+
 /// Most names of one certificate.
 const MAX_NAMES: usize = 100;
 

@@ -169,6 +169,7 @@ impl Gateway {
                 kurento: None,
             },
             broker: cameras.broker(),
+            embedded: None,
             accounts: Arc::clone(&accounts),
             config: http_config,
             turn,

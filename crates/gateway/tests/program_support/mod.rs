@@ -271,6 +271,13 @@ impl Program {
         run.as_ref().and_then(|run| run.ready.metrics)
     }
 
+    /// Of the link that makes the first administrator.
+    pub(crate) async fn setup_secret(&self) -> Option<String> {
+        let run = self.run.lock().await;
+        let secret = run.as_ref()?.ready.setup.as_ref()?;
+        Some(secret.expose().to_owned())
+    }
+
     pub(crate) fn signaling(&self) -> String {
         format!("ws://{}/ws", self.http)
     }

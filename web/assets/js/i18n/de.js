@@ -377,6 +377,7 @@ const german = {
   'welcome.note': 'Zu wissen',
   'welcome.problem': 'Zu beheben',
   'welcome.lines': 'Wenn das nicht stimmt, gehört dies in die Einstellungen (apiary.toml), und Apiary wird neu gestartet:',
+  'welcome.lines-broker': 'Damit Kameras kommen können: „apiary certs init“ ausführen, dies in die Einstellungen (apiary.toml) schreiben und Apiary neu starten:',
   'welcome.account': 'Konto',
   'welcome.account-hint': 'Wer zusehen darf und wer etwas ändern darf.',
   'welcome.account-yes': 'Angemeldet als {name}, mit allen Rechten. Konten für andere gibt es unter „Verwaltung“.',
@@ -496,6 +497,7 @@ const german = {
   'reason.share_over': 'dieser Link ist falsch oder abgelaufen',
   'reason.database_away': 'die Datenbank antwortet gerade nicht; das Protokoll sagt, warum',
   // What concerns other programs
+  'reason.notifications_off': 'Benachrichtigungen sind ausgeschaltet (push.enabled)',
   'reason.no_webhooks': 'es sind keine Webhooks eingestellt (webhooks.urls)',
   'reason.test_under_way': 'es läuft schon ein Test',
   // Why a client is refused at the embedded broker
@@ -540,7 +542,7 @@ const german = {
   'reason.certificate_not_yet': 'das Zertifikat gilt erst ab {day}; die Uhr dieses Rechners stellen oder warten',
   'reason.certificate_unusable': 'das Zertifikat ist nicht zu brauchen: {why}',
   'reason.certificate_elsewhere': 'das Zertifikat gilt nicht für {addresses}, wohin Browser kommen: Sie lehnen es ab. Eines für diese Adresse machen lassen, besser für einen Namen',
-  'reason.certificate_by_name': 'das Zertifikat gilt nicht für {addresses}: Die Seite nur als https://{name} öffnen',
+  'reason.certificate_by_name': 'das Zertifikat gilt nicht für {addresses}: Die Seite nur über HTTPS unter {name} öffnen',
   'reason.chain_broken': 'Zertifikat {place} in der Datei ist nicht vom nächsten unterschrieben: Browser finden vielleicht keinen Weg zu einer Stelle, die sie kennen. Das eigene zuerst, dann das, das es unterschrieb, und so weiter',
   'reason.chain_short': 'die Datei enthält nur ein Zertifikat und nicht das seiner Stelle: Manche Browser finden keinen Weg zu einer, die sie kennen. Die Datei mit der ganzen Kette nehmen, oft fullchain.pem',
   'reason.plain_http': 'andere erreichen die Seite über unverschlüsseltes HTTP: Wer auf dem Weg ist, liest mit. tls.mode = "self-signed" braucht sonst nichts; ein Proxy davor, der HTTPS spricht, ist ebenso gut',

@@ -374,6 +374,7 @@ export default {
   'welcome.note': 'To know',
   'welcome.problem': 'To mend',
   'welcome.lines': 'If that is not right, write into the settings (apiary.toml) and start Apiary anew:',
+  'welcome.lines-broker': 'So that cameras can come, run “apiary certs init”, write this into the settings (apiary.toml), and start Apiary anew:',
   'welcome.account': 'Account',
   'welcome.account-hint': 'Who may look, and who may change something.',
   'welcome.account-yes': 'You are logged in as {name} and may do everything. Accounts for others are made under Administration.',
@@ -493,6 +494,7 @@ export default {
   'reason.share_over': 'this link is wrong, or it has ended',
   'reason.database_away': '{text}',
   // What concerns other programs
+  'reason.notifications_off': 'notifications are off (push.enabled)',
   'reason.no_webhooks': '{text}',
   'reason.test_under_way': '{text}',
   // Why a client is refused at the embedded broker
@@ -537,7 +539,7 @@ export default {
   'reason.certificate_not_yet': 'the certificate is valid from {day} on only; set this machine’s clock right, or wait',
   'reason.certificate_unusable': 'the certificate cannot be used: {why}',
   'reason.certificate_elsewhere': 'the certificate is not for {addresses}, where browsers would come: they refuse it. Have one made for that address, or better for a name',
-  'reason.certificate_by_name': 'the certificate is not for {addresses}: open the page as https://{name} only',
+  'reason.certificate_by_name': 'the certificate is not for {addresses}: open the page over HTTPS as {name} only',
   'reason.chain_broken': 'certificate {place} in the file is not signed by the next one: browsers may find no way to an authority that they know. Put the own certificate first, then the one that signed it, and so on',
   'reason.chain_short': 'the file holds one certificate and not that of its authority: some browsers find no way to an authority that they know. Give the file with the whole chain, often called fullchain.pem',
   'reason.plain_http': 'others reach the page over plain HTTP: who is on the way can read along. tls.mode = "self-signed" needs nothing else; a proxy in front that speaks HTTPS is as good',

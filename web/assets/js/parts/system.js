@@ -2,7 +2,7 @@
 /**
  * How the server does, for administrators: the doctor's findings, its parts, its log, its settings.
  *
- * @typedef {{level: 'problem' | 'note' | 'good', subject: string, text: string}} Finding
+ * @typedef {{level: 'problem' | 'note' | 'good', subject: string, text: string, cause: import('../i18n/i18n.js').Cause | null}} Finding
  * @typedef {{
  *   version: string, uptime_seconds: number, cores: number, load: number[] | null, findings: Finding[] | null,
  *   broker: {connected: boolean, error: string | null}, engine: {kind: string, error: string | null},
@@ -15,13 +15,12 @@
  */
 import { html, nothing, repeat } from '../../vendor/lit.js';
 import { call } from '../api.js';
-import { t } from '../i18n/i18n.js';
-import { clock, moment, number } from '../words.js';
+import { reason, t } from '../i18n/i18n.js';
+import { clock, moment, number, sentence } from '../words.js';
 import { AppElement } from './element.js';
 import { attempt } from './notice.js';
+import { LOOK_EVERY_MS, Polling } from './polling.js';
 
-/** The doctor itself looks only so often. */
-const LOOK_EVERY_MS = 30_000;
 /** While one looks at the log. */
 const LOG_EVERY_MS = 2000;
 /** Lines of the log on the page. */
@@ -31,30 +30,6 @@ const MIB = 1024 ** 2;
 const GIB = 1024 ** 3;
 /** Settings are many; a broken one is found sooner when those come first that somebody wrote. */
 const UNWRITTEN = 'default';
-
-/** A component that reads something again and again while it is on the page and in sight. */
-class Polling extends AppElement {
-  #timer = 0;
-  everyMs = LOOK_EVERY_MS;
-
-  connectedCallback() {
-    super.connectedCallback();
-    void this.#look();
-  }
-
-  disconnectedCallback() {
-    super.disconnectedCallback();
-    clearTimeout(this.#timer);
-  }
-
-  /** @returns {Promise<void>} */
-  async read() {}
-
-  async #look() {
-    if (document.visibilityState === 'visible') await this.read().catch(() => {}); // that the server is away is said elsewhere
-    if (this.isConnected) this.#timer = window.setTimeout(() => void this.#look(), this.everyMs);
-  }
-}
 
 class SystemPanel extends Polling {
   static properties = { system: { state: true } };
@@ -83,8 +58,8 @@ customElements.define('apiary-system', SystemPanel);
 function findings(found) {
   const wrong = found?.filter(({ level }) => level !== 'good') ?? [];
   if (found && wrong.length === 0) return html`<p class="hint" id="well">${t('system.well')}</p>`;
-  return html`<ul class="rows" id="findings">${wrong.map(({ level, subject, text }) => html`<li data-level=${level}>
-    <div class="names"><p class="row-title">${t(level === 'problem' ? 'system.problem' : 'system.note', { subject })}</p><p class="facts">${text}</p></div></li>`)}</ul>`;
+  return html`<ul class="rows" id="findings">${wrong.map(({ level, subject, text, cause }) => html`<li data-level=${level}>
+    <div class="names"><p class="row-title">${t(level === 'problem' ? 'system.problem' : 'system.note', { subject })}</p><p class="facts">${sentence(reason(cause, text))}</p></div></li>`)}</ul>`;
 }
 
 /**

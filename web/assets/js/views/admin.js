@@ -48,6 +48,7 @@ export class Admin extends AppElement {
     if (!me.isAdmin) return me.user ? html`<p class="notice bad">${t('admin.only')}</p>` : nothing;
     return html`<div class="account">
       <h1>${t('nav.admin')}</h1>
+      <p><a class="button" id="welcome" href="/welcome">${t('welcome.open')}</a></p>
       <apiary-system></apiary-system>
       ${me.hasAccount ? this.#userPanel() : html`<p class="notice">${t('account.off')}</p>`}
       ${this.#webhookPanel()}

@@ -7,7 +7,7 @@ import { AppElement } from '../parts/element.js';
 import { icon, mark } from '../parts/icons.js';
 import '../parts/notice.js';
 import { route } from '../route.js';
-import { enter, me, wasKnown } from '../session.js';
+import { enter, me, wasKnown, WELCOMED_KEY } from '../session.js';
 
 /** @typedef {{load: () => Promise<unknown>, render: () => unknown, gate?: true}} View `gate`: for strangers too */
 
@@ -29,6 +29,7 @@ const VIEWS = {
   '/events': { load: () => import('./events.js'), render: () => html`<apiary-events></apiary-events>` },
   '/account': { load: () => import('./account.js'), render: () => html`<apiary-account></apiary-account>` },
   '/admin': { load: () => import('./admin.js'), render: () => html`<apiary-admin></apiary-admin>` },
+  '/welcome': { load: () => import('./welcome.js'), render: () => html`<apiary-welcome .step=${route.query('step')}></apiary-welcome>` },
   '/login': { load: () => import('./gate.js'), render: () => html`<apiary-login></apiary-login>`, gate: true },
   '/setup': { load: () => import('./gate.js'), render: () => html`<apiary-setup></apiary-setup>`, gate: true },
   '/share': { load: () => import('./gate.js'), render: () => html`<apiary-share></apiary-share>`, gate: true },
@@ -77,6 +78,9 @@ export class App extends AppElement {
 
   updated() {
     if (this.#stuck && live.connected) location.reload();
+    // Who administers a house without any camera is led to the assistant, unless it was put off here.
+    const first = this.path === '/' && live.known && live.cameras.size === 0;
+    if (first && me.isAdmin && me.hasAccount && !localStorage.getItem(WELCOMED_KEY)) route.replace('/welcome');
   }
 
   render() {

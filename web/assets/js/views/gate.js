@@ -107,7 +107,7 @@ class SetUp extends Gate {
       const password = this.value('#password');
       if (password !== this.value('#again')) throw new Error(t('setup.differ'));
       await call('POST', '/api/auth/setup', { secret: this.#secret, name: this.value('#name'), password });
-      location.replace('/');
+      location.replace('/welcome');
     });
   };
 

@@ -93,6 +93,7 @@ export class Wall extends AppElement {
       ${mark()}
       <h2>${t('wall.empty')}</h2>
       <p>${t('wall.empty-hint')}</p>
+      ${me.isAdmin ? html`<a class="button primary" href="/welcome">${t('welcome.open')}</a>` : nothing}
     </section>`;
   }
 

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use super::{AccountError, Accounts, Actor, label};
 use crate::auth::principal::{Principal, Who};
+use crate::reason::{Code, Reason};
 
 /// Longest name of a browser.
 const MAX_NAME: usize = 100;
@@ -116,7 +117,8 @@ impl Accounts {
         if self.subscriptions_where(|row| row.user == user).len() >= MAX_PER_USER {
             let problem =
                 format!("{MAX_PER_USER} devices are notified, the most of one user; remove one");
-            return Err(AccountError::Conflict(problem));
+            let reason = Reason::new(Code::TooMany, problem).with("most", MAX_PER_USER);
+            return Err(AccountError::Conflict(reason));
         }
         Ok(SubscriptionRow {
             subscription: SubscriptionId::random(),
@@ -255,7 +257,10 @@ fn owner(principal: &Principal) -> Result<(Option<UserId>, Option<LoginId>), Acc
         Who::Login(user, login) => Ok((Some(user), Some(login))),
         Who::Token(..) | Who::Share(_) | Who::Signed(_) => {
             let problem = "only a browser that is logged in can be notified";
-            Err(AccountError::Forbidden(problem.to_owned()))
+            Err(AccountError::Forbidden(Reason::new(
+                Code::NeedsLogin,
+                problem,
+            )))
         }
     }
 }

@@ -3,6 +3,7 @@
 mod finding;
 mod log;
 mod settings;
+mod setup;
 mod system;
 
 use utoipa_axum::routes;
@@ -15,6 +16,7 @@ pub(super) use system::Doctor;
 pub(super) fn routes() -> Routes {
     Routes::new()
         .add(Admin, routes!(system::system))
+        .add(Admin, routes!(setup::setup))
         .add(Admin, routes!(settings::settings))
         .add(Admin, routes!(log::log))
 }

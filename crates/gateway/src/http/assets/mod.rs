@@ -35,6 +35,7 @@ pub(super) fn routes() -> Routes {
         .add(Public, routes!(admin))
         .add(Public, routes!(login))
         .add(Public, routes!(setup))
+        .add(Public, routes!(welcome))
         .add(Public, routes!(share))
         .add(Public, routes!(account))
         .add(Public, routes!(offline))
@@ -94,6 +95,13 @@ pub(super) async fn login(State(http): State<HttpState>, headers: HeaderMap) -> 
 #[utoipa::path(get, path = "/setup", tag = "pages", operation_id = "setup_page",
     responses((status = 200, description = "the set-up page", content_type = "text/html")))]
 pub(super) async fn setup(State(http): State<HttpState>, headers: HeaderMap) -> Response {
+    http.assets.page(APP, &headers).await
+}
+
+/// The set-up assistant, for administrators: from the addresses to a first camera's picture.
+#[utoipa::path(get, path = "/welcome", tag = "pages", operation_id = "welcome_page",
+    responses((status = 200, description = "the set-up assistant", content_type = "text/html")))]
+pub(super) async fn welcome(State(http): State<HttpState>, headers: HeaderMap) -> Response {
     http.assets.page(APP, &headers).await
 }
 

@@ -152,9 +152,7 @@ pub(super) async fn change_settings(
     let report = find(&commander.http, commander.camera)?.report.settings;
     let report: Option<Value> = report.and_then(|report| serde_json::from_str(&report).ok());
     let settings = Settings::from_report(&report.unwrap_or_default());
-    let settings = settings
-        .changed(&change)
-        .map_err(|error| ApiError::bad_request(error))?;
+    let settings = settings.changed(&change).map_err(ApiError::bad_request)?;
     let changed: Vec<&str> = change.keys().map(String::as_str).collect();
     let detail = changed.join(", ");
     commander

@@ -159,7 +159,7 @@ pub(super) async fn change(
     require_type(&headers, FRAGMENT)?;
     let mut ice = session.ice.lock().await;
     let precondition = Precondition::read(&headers, &ice.tag)?;
-    let fragment = Fragment::parse(&text(body)?).map_err(|error| ApiError::bad_request(error))?;
+    let fragment = Fragment::parse(&text(body)?).map_err(ApiError::bad_request)?;
     // RFC 8840 would have foreign credentials ignored; WHEP takes them for a restart, whatever the precondition.
     match &fragment.credentials {
         Some(credentials) if ice.remote.as_ref() != Some(credentials) => {
