@@ -11,4 +11,5 @@ pub mod push;
 pub mod ring;
 pub mod splice;
 pub mod srtp;
+pub mod talk;
 pub mod viewer;

@@ -94,6 +94,7 @@ impl Pair {
                 fingerprint: offer.fingerprint,
                 certificate: certificate(),
                 dtls: config(false),
+                takes_voice: true,
             },
         );
         let mut dtls = Dtls::new_12(config(true), used, now);

@@ -154,3 +154,96 @@ async fn what_one_tells_the_camera_is_shown_when_it_reports_it() {
     })
     .await;
 }
+
+/// Somebody presses the button and keeps it pressed, or lets go of it.
+async fn talk_button(page: &Page, what: &str) {
+    let script = format!(
+        "const button = document.getElementById('talk');
+        button.setPointerCapture = () => {{}};
+        button.dispatchEvent(new PointerEvent('{what}', {{ button: 0, bubbles: true, cancelable: true }}));"
+    );
+    page.run(&script).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_camera_hears_who_holds_the_button_and_the_others_see_it() {
+    let _turn = take_turn();
+    with_picture(|page, program| async move {
+        let [camera] = program.camera_ids();
+        let other_browser = Browser::start().await;
+        let other = other_browser.page().await;
+        other
+            .open(&program.url(&format!("/viewer?camera={camera}")))
+            .await;
+        other.frames_advance(VIDEO, 10).await;
+        let ready = "document.getElementById('talk')?.disabled === false";
+        page.until("a button to talk", ready).await;
+        other.until("the same there", ready).await;
+
+        talk_button(&page, "pointerdown").await;
+        page.until(
+            "its turn",
+            "document.getElementById('talk').dataset.step === 'talking'",
+        )
+        .await;
+        let hears = |more: u64| {
+            let camera = program.camera(&camera);
+            async move {
+                let before = camera.state().feedback.heard;
+                let heard = camera
+                    .wait_for(DEADLINE, |camera| camera.feedback.heard >= before + more)
+                    .await;
+                heard.unwrap()
+            }
+        };
+        let heard = hears(25).await.feedback;
+        assert_eq!(heard.unheard, 0, "all of it is sound that the camera plays");
+        let of_itself = "document.getElementById('video').srcObject.getAudioTracks()[0].enabled";
+        page.until("half duplex", &format!("{of_itself} === false"))
+            .await;
+        other
+            .until(
+                "the others are told",
+                "document.getElementById('talk').disabled && document.querySelector('.badge [class~=\"icon\"]') \
+                    && document.querySelector('.camera-head').textContent.includes('Somebody is talking')",
+            )
+            .await;
+
+        // Half a second of sound was heard: that was no tap.
+        talk_button(&page, "pointerup").await;
+        page.until(
+            "nobody's turn",
+            "document.getElementById('talk').dataset.step === 'idle'",
+        )
+        .await;
+        page.until("the camera is heard again", of_itself).await;
+        other.until("the turn is free", ready).await;
+
+        // The key of the other one; it begins with the key and ends with it.
+        let key = |kind: &str| {
+            format!("document.body.dispatchEvent(new KeyboardEvent('{kind}', {{ key: 't', bubbles: true, cancelable: true }}));")
+        };
+        other.run(&key("keydown")).await;
+        hears(25).await;
+        other.run(&key("keyup")).await;
+        page.until("free again", ready).await;
+
+        // A microphone that is refused is told of, and nobody's turn.
+        page.run("navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('no', 'NotAllowedError'); };")
+            .await;
+        talk_button(&page, "pointerdown").await;
+        page.until(
+            "what to do",
+            "document.body.textContent.includes('may not use the microphone') \
+                && document.getElementById('talk').dataset.step === 'idle'",
+        )
+        .await;
+        and_then_clean_up(async {}, async {
+            other.close().await;
+            other_browser.stop().await;
+        })
+        .await;
+        program.stop().await;
+    })
+    .await;
+}

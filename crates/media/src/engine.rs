@@ -68,6 +68,8 @@ pub struct JoinRequest {
     pub offer: String,
     /// How it learns of our candidates.
     pub candidates: CandidateDelivery,
+    /// It may talk to the camera, if it offers to send its voice: see [`MediaEngine::talk`].
+    pub may_talk: bool,
 }
 
 /// How a viewer learns of our ICE candidates.
@@ -171,6 +173,8 @@ pub enum EngineEvent {
         viewer: ViewerId,
         reason: ViewerGoneReason,
     },
+    /// A viewer's voice does not reach the camera any more, without [`MediaEngine::hush`] or its leaving.
+    TalkEnded { camera: CameraId, viewer: ViewerId },
     /// Streams were closed by something else than [`MediaEngine::close`]; their viewers have been reported gone. They can be
     /// opened again.
     LegsLost {
@@ -304,6 +308,16 @@ pub enum EngineError {
     UnknownViewer(ViewerId),
     #[error("the stream has {limit} viewers already, its limit (media.max_viewers_per_stream)")]
     ViewerLimit { limit: u32 },
+    #[error(
+        "the viewer cannot talk: it may not, its browser did not offer to send sound, or the media engine takes none"
+    )]
+    NoVoice(ViewerId),
+    #[error("somebody else is talking to camera {0}; wait until they have finished")]
+    Talking(CameraId),
+    #[error(
+        "camera {0} has sent no sound yet, so that it is not known where it listens; switch its microphone on"
+    )]
+    NotListening(CameraId),
     #[error("the offer cannot be used: {0}")]
     Offer(String),
     #[error("the candidate cannot be used: {0}")]
@@ -374,6 +388,22 @@ pub trait MediaEngine: Send + Sync + 'static {
 
     /// Lets a viewer go. Letting go of one that is gone is fine.
     async fn leave(&self, viewer: ViewerId) -> Result<(), EngineError>;
+
+    /// Whether viewers can talk to cameras through it at all.
+    fn takes_voices(&self) -> bool {
+        false
+    }
+
+    /// Passes a viewer's voice on to its camera from now on: one viewer's at a time, until [`MediaEngine::hush`], it leaves, or
+    /// [`EngineEvent::TalkEnded`].
+    async fn talk(&self, viewer: ViewerId) -> Result<(), EngineError> {
+        Err(EngineError::NoVoice(viewer))
+    }
+
+    /// Passes a viewer's voice on no more. One that does not talk is fine.
+    async fn hush(&self, _viewer: ViewerId) -> Result<(), EngineError> {
+        Ok(())
+    }
 
     /// Asks the camera for a key frame, within its limit of one a second.
     async fn request_key_frame(&self, camera: CameraId) -> Result<(), EngineError>;

@@ -177,6 +177,12 @@ pub struct Feedback {
     pub receiver_reports: u64,
     /// RTCP that could not be read, or that spoke of other SSRCs.
     pub foreign: u64,
+    /// Packets of a voice that the speaker plays.
+    pub heard: u64,
+    /// Bytes of sound in them.
+    pub heard_bytes: u64,
+    /// RTP that came to where the sound is sent from, and is no Opus or PCMU under the payload types of the SDP.
+    pub unheard: u64,
 }
 
 /// Something that has to come again and again.

@@ -9,7 +9,8 @@
  * @typedef {{
  *   camera_id: string, name: string | null, room: string | null, position: number | null, online: boolean | null,
  *   last_seen: string | null, firmware: string | null, mode: string | null, battery_percent?: number | null,
- *   signal?: number | null, temperature?: number | null, activity?: {type: string, since: string} | null, poster: boolean,
+ *   signal?: number | null, temperature?: number | null, activity?: {type: string, since: string} | null, talking_since: string | null,
+ *   poster: boolean,
  *   stream: Stream | null
  * }} Camera
  * @typedef {{

@@ -3,7 +3,7 @@
  * Who looks at the page, and what they may do. Nothing here keeps anybody out: the server does that.
  *
  * @typedef {{name: string, role: 'viewer' | 'operator' | 'admin', guest: boolean, cameras: string[] | null, password: boolean}} User `password`: they have one here
- * @typedef {{accounts: boolean, needs_setup: boolean, provider: {name: string, path: string} | null, user: User | null}} Answer `provider`:
+ * @typedef {{accounts: boolean, needs_setup: boolean, provider: {name: string, path: string} | null, may_talk: boolean, user: User | null}} Answer `provider`:
  *   where people can log in who have their account elsewhere
  */
 import { call } from './api.js';
@@ -18,6 +18,8 @@ export const me = {
   /** @type {User | null} */ user: null,
   /** Whether accounts are on; without them everybody may do everything. */
   accounts: true,
+  /** Whether cameras can be talked to, and this one may. */
+  mayTalk: false,
 
   get mayOperate() {
     return this.user?.role === 'operator' || this.user?.role === 'admin';
@@ -38,6 +40,7 @@ export async function whoAmI() {
   /** @type {Answer} */ const answer = await call('GET', '/api/auth/me');
   me.user = answer.user;
   me.accounts = answer.accounts;
+  me.mayTalk = answer.may_talk;
   return answer;
 }
 

@@ -1,16 +1,17 @@
 //! SRTP and SRTCP (RFC 3711, RFC 7714): what protects media between us and a viewer.
 //!
 //! [`SrtpSender`] seals RTP on the packet path, [`SrtcpSender`] and [`SrtcpReceiver`] protect the few reports
-//! beside it. Keys come from DTLS-SRTP ([`KeyingMaterial`], RFC 5764 §4.2). RTP *from* viewers is not taken, so
-//! there is no receiver for it.
+//! beside it, and [`SrtpReceiver`] opens the voice of viewers who may talk to their camera. Keys come from DTLS-SRTP
+//! ([`KeyingMaterial`], RFC 5764 §4.2).
 
 mod cipher;
 mod kdf;
+mod replay;
 mod rtcp;
 mod rtp;
 
 pub use rtcp::{SrtcpReceiver, SrtcpSender};
-pub use rtp::SrtpSender;
+pub use rtp::{SrtpReceiver, SrtpSender};
 
 /// How the packets are protected, as DTLS negotiates it (`use_srtp`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +102,11 @@ impl KeyingMaterial {
             client: master(0),
             server: master(1),
         })
+    }
+
+    /// What opens the RTP of the DTLS client, for its server.
+    pub fn server_rtp_receiver(&self) -> SrtpReceiver {
+        SrtpReceiver::new(self.profile, &self.client)
     }
 
     /// The contexts of the DTLS server: it sends with the server's key and receives with the client's.

@@ -1,7 +1,11 @@
-//! Sealing of RTP: the innermost step of the packet path.
+//! Sealing of RTP, the innermost step of the packet path, and opening of what a talking viewer sends.
 
-use super::cipher::{AesCtr, AesGcm, HmacSha1_80};
+use apiary_wire::units::Ssrc;
+use smallvec::SmallVec;
+
+use super::cipher::{AesCtr, AesGcm, GCM_TAG_LEN, HMAC_TAG_LEN, HmacSha1_80};
 use super::kdf::SessionKeys;
+use super::replay::ReplayWindow;
 use super::{MasterKey, SrtpProfile};
 
 /// Seals RTP packets of any number of SSRCs with one master key.
@@ -29,20 +33,26 @@ enum RtpCipher {
     },
 }
 
-impl SrtpSender {
-    pub(crate) fn new(profile: SrtpProfile, master: &MasterKey) -> Self {
+impl RtpCipher {
+    fn new(profile: SrtpProfile, master: &MasterKey) -> Self {
         let keys = SessionKeys::for_rtp(profile, master);
-        let cipher = match profile {
-            SrtpProfile::AeadAes256Gcm | SrtpProfile::AeadAes128Gcm => RtpCipher::Gcm {
+        match profile {
+            SrtpProfile::AeadAes256Gcm | SrtpProfile::AeadAes128Gcm => Self::Gcm {
                 key: AesGcm::new(&keys.encryption),
                 salt: keys.salt.try_into().expect("an AEAD salt has 12 octets"),
             },
-            SrtpProfile::AesCm128HmacSha1_80 => RtpCipher::CtrHmac {
+            SrtpProfile::AesCm128HmacSha1_80 => Self::CtrHmac {
                 key: AesCtr::new(&keys.encryption),
                 salt: keys.salt.try_into().expect("an AES-CM salt has 14 octets"),
                 authentication: HmacSha1_80::new(&keys.authentication),
             },
-        };
+        }
+    }
+}
+
+impl SrtpSender {
+    pub(crate) fn new(profile: SrtpProfile, master: &MasterKey) -> Self {
+        let cipher = RtpCipher::new(profile, master);
         Self { cipher, profile }
     }
 
@@ -72,13 +82,8 @@ impl SrtpSender {
         let ssrc = [packet[8], packet[9], packet[10], packet[11]];
         match &self.cipher {
             RtpCipher::Gcm { key, salt } => {
-                // RFC 7714 §8.1: two zero octets, SSRC, ROC, SEQ; all XOR the salt.
-                let mut nonce = [0; 12];
-                nonce[2..6].copy_from_slice(&ssrc);
-                nonce[6..12].copy_from_slice(&index.to_be_bytes()[2..8]);
-                nonce.iter_mut().zip(salt).for_each(|(n, s)| *n ^= s);
                 let (header, sealed) = packet.split_at_mut(header_len);
-                key.seal_into(nonce, header, payload, sealed);
+                key.seal_into(gcm_nonce(salt, ssrc, index), header, payload, sealed);
             }
             RtpCipher::CtrHmac {
                 key,
@@ -93,6 +98,107 @@ impl SrtpSender {
             }
         }
     }
+}
+
+/// Opens RTP packets of one peer and refuses forged and repeated ones.
+pub struct SrtpReceiver {
+    cipher: RtpCipher,
+    /// What was seen of each SSRC from which something authentic came.
+    sources: SmallVec<[(Ssrc, ReplayWindow); 1]>,
+}
+
+/// SSRCs of one peer that are taken. A browser sends one track here, under a new SSRC only after a collision.
+const MAX_SOURCES: usize = 4;
+
+impl SrtpReceiver {
+    pub(crate) fn new(profile: SrtpProfile, master: &MasterKey) -> Self {
+        Self {
+            cipher: RtpCipher::new(profile, master),
+            sources: SmallVec::new(),
+        }
+    }
+
+    /// Opens `packet` in place. Gives its index (2^16 · ROC + SEQ, RFC 3711 §3.3.1) and the clear packet; `None` when it is too
+    /// short, not authentic, was seen before, or is of one SSRC more than are taken.
+    pub fn open<'a>(&mut self, packet: &'a mut [u8]) -> Option<(u64, &'a [u8])> {
+        let header_len = clear_len(packet)?;
+        let sequence_number = u16::from_be_bytes([packet[2], packet[3]]);
+        let ssrc = Ssrc(u32::from_be_bytes(*packet[8..].first_chunk()?));
+        let known = self.sources.iter().position(|(known, _)| *known == ssrc);
+        if known.is_none() && self.sources.len() == MAX_SOURCES {
+            return None;
+        }
+        let highest = known.and_then(|at| self.sources[at].1.highest());
+        let index = guess_index(highest, sequence_number)?;
+        let len = self.cipher.open(packet, header_len, index)?;
+        let at = known.unwrap_or_else(|| {
+            self.sources.push((ssrc, ReplayWindow::default()));
+            self.sources.len() - 1
+        });
+        self.sources[at].1.accept(index)?;
+        Some((index, &packet[..len]))
+    }
+}
+
+impl RtpCipher {
+    /// Decrypts what follows the header in place; gives the length of the packet without its tag.
+    fn open(&self, packet: &mut [u8], header_len: usize, index: u64) -> Option<usize> {
+        let ssrc = *packet[8..].first_chunk()?;
+        match self {
+            Self::Gcm { key, salt } => {
+                let len = packet.len().checked_sub(GCM_TAG_LEN)?;
+                let (header, sealed) = packet.split_at_mut_checked(header_len)?;
+                key.open(gcm_nonce(salt, ssrc, index), header, sealed)?;
+                Some(len)
+            }
+            Self::CtrHmac {
+                key,
+                salt,
+                authentication,
+            } => {
+                let len = packet.len().checked_sub(HMAC_TAG_LEN)?;
+                let (clear, tag) = packet.split_at_mut(len);
+                let roc = ((index >> 16) as u32).to_be_bytes();
+                if header_len > len || !authentication.verify([clear, &roc], tag) {
+                    return None;
+                }
+                key.apply(&counter_iv(salt, ssrc, index), &mut clear[header_len..]);
+                Some(len)
+            }
+        }
+    }
+}
+
+/// Octets of the header with CSRCs and extension, which stay in clear (RFC 3711 §3.1); `None` when they are not all there.
+fn clear_len(packet: &[u8]) -> Option<usize> {
+    const FIXED: usize = 12;
+    let first = *packet.first()?;
+    let csrcs = usize::from(first & 0x0f) * 4;
+    let mut len = FIXED + csrcs;
+    if first & 0x10 != 0 {
+        let words = packet.get(len + 2..len + 4)?;
+        len += 4 + 4 * usize::from(u16::from_be_bytes([words[0], words[1]]));
+    }
+    (len <= packet.len() && len >= FIXED).then_some(len)
+}
+
+/// The index that a sequence number most likely stands for: the one nearest to the highest so far (RFC 3711, appendix A). `None`
+/// for one from before the first rollover.
+fn guess_index(highest: Option<u64>, sequence_number: u16) -> Option<u64> {
+    let Some(highest) = highest else {
+        return Some(u64::from(sequence_number));
+    };
+    let ahead = sequence_number.wrapping_sub(highest as u16) as i16;
+    highest.checked_add_signed(i64::from(ahead))
+}
+
+/// RFC 7714 §8.1: two zero octets, SSRC, ROC, SEQ; all XOR the salt.
+fn gcm_nonce(salt: &[u8; 12], ssrc: [u8; 4], index: u64) -> [u8; 12] {
+    let mut nonce = [0; 12];
+    nonce[2..6].copy_from_slice(&ssrc);
+    nonce[6..12].copy_from_slice(&index.to_be_bytes()[2..8]);
+    nonce.iter_mut().zip(salt).for_each(|(n, s)| *n ^= s);
+    nonce
 }
 
 /// The initial counter block of AES-CM (RFC 3711 §4.1.1): salt · 2^16 XOR SSRC · 2^64 XOR index · 2^16.
@@ -166,5 +272,100 @@ mod tests {
     fn a_place_of_another_length_is_refused() {
         let sender = gcm("00010203 04050607 08090a0b 0c0d0e0f");
         sender.seal(&mut [0; 12 + 1 + 15], 12, 0, b"x");
+    }
+
+    const PROFILES: [SrtpProfile; 3] = [
+        SrtpProfile::AeadAes256Gcm,
+        SrtpProfile::AeadAes128Gcm,
+        SrtpProfile::AesCm128HmacSha1_80,
+    ];
+
+    fn pair(profile: SrtpProfile) -> (SrtpSender, SrtpReceiver) {
+        let master = || MasterKey {
+            key: (0..profile.key_len() as u8).collect(),
+            salt: (0..profile.salt_len() as u8).collect(),
+        };
+        (
+            SrtpSender::new(profile, &master()),
+            SrtpReceiver::new(profile, &master()),
+        )
+    }
+
+    /// A header with that sequence number and SSRC, and an extension of one word.
+    fn header(sequence_number: u16, ssrc: u32) -> Vec<u8> {
+        let mut header = vec![0x90, 111];
+        header.extend_from_slice(&sequence_number.to_be_bytes());
+        header.extend_from_slice(&[0, 0, 0, 1]);
+        header.extend_from_slice(&ssrc.to_be_bytes());
+        header.extend_from_slice(&[0xbe, 0xde, 0, 1, 0x10, 0xff, 0, 0]);
+        header
+    }
+
+    fn sealed(sender: &SrtpSender, index: u64, ssrc: u32) -> Vec<u8> {
+        seal(sender, &header(index as u16, ssrc), index, b"voice")
+    }
+
+    #[test]
+    fn what_is_sealed_opens_again_over_rollovers_and_reordering() {
+        for profile in PROFILES {
+            let (sender, mut receiver) = pair(profile);
+            for index in [
+                65_530, 65_534, 65_538, 65_531, 65_536, 90_000, 120_000, 131_080,
+            ] {
+                let mut packet = sealed(&sender, index, 7);
+                let (opened, clear) = receiver.open(&mut packet).expect("authentic");
+                assert_eq!(opened, index, "{profile:?}");
+                assert_eq!(clear, [&header(index as u16, 7)[..], b"voice"].concat());
+            }
+        }
+    }
+
+    #[test]
+    fn h17_replayed_altered_and_too_old_packets_are_refused() {
+        for profile in PROFILES {
+            let (sender, mut receiver) = pair(profile);
+            let packet = sealed(&sender, 1_000, 7);
+            for at in 0..packet.len() {
+                let mut altered = packet.clone();
+                altered[at] ^= 0x10;
+                assert!(
+                    receiver.open(&mut altered).is_none(),
+                    "{profile:?} octet {at}"
+                );
+            }
+            assert!(receiver.open(&mut packet.clone()).is_some());
+            assert!(receiver.open(&mut packet.clone()).is_none(), "seen");
+            assert!(receiver.open(&mut sealed(&sender, 2_000, 7)).is_some());
+            assert!(
+                receiver.open(&mut sealed(&sender, 1_001, 7)).is_none(),
+                "old"
+            );
+        }
+    }
+
+    #[test]
+    fn h19_packets_shorter_than_they_say_are_refused() {
+        for profile in PROFILES {
+            let (_, mut receiver) = pair(profile);
+            for first in [0x80, 0x8f, 0x90, 0x9f] {
+                for len in 0..80 {
+                    assert!(receiver.open(&mut vec![first; len]).is_none());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn one_peer_has_few_sources_and_strangers_use_up_none() {
+        let profile = SrtpProfile::AeadAes128Gcm;
+        let (sender, mut receiver) = pair(profile);
+        for ssrc in 100..200 {
+            assert!(receiver.open(&mut [ssrc as u8; 60]).is_none());
+        }
+        for ssrc in 0..MAX_SOURCES as u32 {
+            assert!(receiver.open(&mut sealed(&sender, 1, ssrc)).is_some());
+        }
+        assert!(receiver.open(&mut sealed(&sender, 1, 99)).is_none());
+        assert!(receiver.open(&mut sealed(&sender, 2, 0)).is_some());
     }
 }

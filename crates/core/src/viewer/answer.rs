@@ -1,5 +1,5 @@
-//! The answer to a viewer's offer (RFC 3264, RFC 8829 §5.3): we are ICE-lite, passive in DTLS, and only send. What
-//! is agreed on was decided when the offer was read, in [`super::offer`].
+//! The answer to a viewer's offer (RFC 3264, RFC 8829 §5.3): we are ICE-lite, passive in DTLS, and only send, but for the
+//! voice of a viewer who may talk. What is agreed on was decided when the offer was read, in [`super::offer`].
 
 use std::net::SocketAddr;
 
@@ -34,6 +34,8 @@ pub struct LocalDescription<'a> {
     pub rtx_ssrc: Ssrc,
     /// What the sound is sent as.
     pub audio_ssrc: Ssrc,
+    /// The viewer's voice is taken, if it offers to send it.
+    pub takes_voice: bool,
 }
 
 impl Offer {
@@ -74,7 +76,8 @@ impl Offer {
             Disposition::Video(codecs) => {
                 let extension = self.video.as_ref().map(|track| &track.extensions);
                 let id = extension.and_then(|extensions| extensions.mid.as_ref());
-                let mut media = used(section, codecs, id.map(|(id, _)| *id), local);
+                let id = id.map(|(id, _)| *id);
+                let mut media = used(section, codecs, id, Direction::SendOnly, local);
                 let rtx = self.video.as_ref().and_then(|track| track.rtx);
                 push_source(&mut media, "video", local.video_ssrc, local.cname);
                 if rtx.is_some() {
@@ -85,7 +88,14 @@ impl Offer {
             Disposition::Audio(codecs) => {
                 let extension = self.audio.as_ref().map(|track| &track.extensions);
                 let id = extension.and_then(|extensions| extensions.mid.as_ref());
-                let mut media = used(section, codecs, id.map(|(id, _)| *id), local);
+                let id = id.map(|(id, _)| *id);
+                let speaks = self.audio.as_ref().is_some_and(|track| track.speaks);
+                let direction = if local.takes_voice && speaks {
+                    Direction::SendRecv
+                } else {
+                    Direction::SendOnly
+                };
+                let mut media = used(section, codecs, id, direction, local);
                 push_source(&mut media, "audio", local.audio_ssrc, local.cname);
                 media
             }
@@ -107,6 +117,7 @@ fn used(
     section: &OfferedSection,
     codecs: &[Codec],
     mid_extension: Option<u8>,
+    direction: Direction,
     local: &LocalDescription<'_>,
 ) -> MediaSection {
     let mut media = section.media.clone();
@@ -123,9 +134,7 @@ fn used(
     if let Some(id) = mid_extension {
         media.push_attribute("extmap", format_args!("{id} {MID_URI}"));
     }
-    media
-        .push_flag(Direction::SendOnly.as_str())
-        .push_flag("rtcp-mux");
+    media.push_flag(direction.as_str()).push_flag("rtcp-mux");
     for codec in codecs {
         push_codec(&mut media, codec);
     }

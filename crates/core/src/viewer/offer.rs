@@ -154,6 +154,8 @@ pub struct AudioTrack {
     pub opus: Option<PayloadType>,
     /// Of PCMU.
     pub pcmu: Option<PayloadType>,
+    /// The viewer offers to send its voice as well, in the Opus that it takes.
+    pub speaks: bool,
     /// What packets carry beside their payload.
     pub extensions: HeaderExtensions,
 }
@@ -227,6 +229,8 @@ pub fn read_offer(text: &str) -> Result<Offer, OfferError> {
         audio: picked.audio.as_ref().map(|(index, choice)| AudioTrack {
             opus: choice.opus,
             pcmu: choice.pcmu,
+            speaks: choice.opus.is_some()
+                && document.direction_of(&document.media()[*index]).sends(),
             extensions: track(*index),
         }),
         sections: picked.into_sections(&document),

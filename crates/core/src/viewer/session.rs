@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use apiary_wire::rtcp::{RtcpPacket, parse_compound};
+use apiary_wire::rtp::RtpPacket;
 use apiary_wire::units::{Bitrate, NtpTime, Ssrc};
 use dimpl::{Dtls, DtlsCertificate, Output};
 use is::stun::{StunMessage, StunPacket};
@@ -17,7 +18,9 @@ use is::{Candidate, IceAgent, IceAgentEvent, IceCreds, Protocol};
 use smallvec::SmallVec;
 
 use super::offer::{Fingerprint, IceCredentials};
-use crate::srtp::{KeyingMaterial, SrtcpReceiver, SrtcpSender, SrtpProfile, SrtpSender};
+use crate::srtp::{
+    KeyingMaterial, SrtcpReceiver, SrtcpSender, SrtpProfile, SrtpReceiver, SrtpSender,
+};
 
 /// A viewer whose last STUN and RTCP are older than this is gone (RFC 7675 allows 30 s).
 pub const CONSENT_TIMEOUT: Duration = Duration::from_millis(8_500);
@@ -45,6 +48,8 @@ pub struct SessionConfig {
     pub certificate: DtlsCertificate,
     /// Our DTLS settings.
     pub dtls: Arc<dimpl::Config>,
+    /// Whether the viewer's own RTP is to be opened: it may talk to its camera.
+    pub takes_voice: bool,
 }
 
 /// What a session tells its owner.
@@ -103,6 +108,8 @@ struct Keys {
     srtp: SrtpSender,
     srtcp_out: SrtcpSender,
     srtcp_in: SrtcpReceiver,
+    /// Only few viewers talk; the others do not pay for the keys.
+    srtp_in: Option<Box<SrtpReceiver>>,
 }
 
 /// A viewer's session.
@@ -111,6 +118,7 @@ pub struct Session {
     ice: IceAgent,
     dtls: Dtls,
     fingerprint: Fingerprint,
+    takes_voice: bool,
     state: State,
     /// Where to send: the last nominated address, before that the first that was checked.
     destination: Option<SocketAddr>,
@@ -143,6 +151,7 @@ impl Session {
             ice,
             dtls: Dtls::new_12(config.dtls, config.certificate, now),
             fingerprint: config.fingerprint,
+            takes_voice: config.takes_voice,
             state: State::Connecting { verified: false },
             destination: None,
             paths: SmallVec::new(),
@@ -259,11 +268,15 @@ impl Session {
         }
         match KeyingMaterial::split(profile, material) {
             Ok(material) => {
+                let srtp_in = self
+                    .takes_voice
+                    .then(|| Box::new(material.server_rtp_receiver()));
                 let (srtp, srtcp_out, srtcp_in) = material.into_server_contexts();
                 self.state = State::Up(Keys {
                     srtp,
                     srtcp_out,
                     srtcp_in,
+                    srtp_in,
                 });
                 self.events.push_back(SessionEvent::Connected);
             }
@@ -283,6 +296,21 @@ impl Session {
         for packet in parse_compound(compound).map_while(Result::ok) {
             on_rtcp(packet, ntp, &mut self.events);
         }
+    }
+
+    /// Opens an SRTP datagram from a validated path in place. Gives the extended sequence number and the packet; `None` where the
+    /// viewer's voice is not taken, before the keys, and for what is not authentic or was seen before.
+    pub fn open_voice<'a>(
+        &mut self,
+        now: Instant,
+        datagram: &'a mut [u8],
+    ) -> Option<(u64, RtpPacket<'a>)> {
+        let State::Up(keys) = &mut self.state else {
+            return None;
+        };
+        let (ext_seq, clear) = keys.srtp_in.as_mut()?.open(datagram)?;
+        self.heard = now;
+        Some((ext_seq, RtpPacket::parse(clear).ok()?))
     }
 
     /// Restarts ICE: new credentials on both sides, everything else goes on.

@@ -68,6 +68,12 @@ impl Principal {
         self.role >= role
     }
 
+    /// Whether they may talk to the cameras that they may see: to speak into a house takes as much as to start its cameras, and
+    /// is nothing for guests.
+    pub fn may_talk(&self) -> bool {
+        self.is_at_least(Role::Operator) && !self.is_guest()
+    }
+
     /// Whether they have no account, but a share link.
     pub fn is_guest(&self) -> bool {
         match self.who {

@@ -14,7 +14,9 @@ use utoipa::ToSchema;
 
 use crate::auth::AccountError;
 use crate::reason::{Cause, Code, Reason};
-use crate::supervisor::{CommandError, JoinError, LabelError, NoPicture, NoStream, StartError};
+use crate::supervisor::{
+    CommandError, JoinError, LabelError, NoPicture, NoStream, StartError, TalkError,
+};
 
 /// Seconds after which a refusal for want of room is worth trying again.
 const RETRY_AFTER_S: u64 = 5;
@@ -259,12 +261,24 @@ impl From<JoinError> for ApiError {
     }
 }
 
+impl From<TalkError> for ApiError {
+    fn from(error: TalkError) -> Self {
+        match error {
+            TalkError::Taken { .. } => Self::new(StatusCode::CONFLICT, &error),
+            TalkError::Engine(error) => error.into(),
+        }
+    }
+}
+
 impl From<EngineError> for ApiError {
     fn from(error: EngineError) -> Self {
         let status = match &error {
             EngineError::Offer(_) | EngineError::Candidate(_) => StatusCode::BAD_REQUEST,
             EngineError::UnknownStream(_) | EngineError::UnknownViewer(_) => StatusCode::NOT_FOUND,
-            EngineError::AlreadyOpen(_) => StatusCode::CONFLICT,
+            EngineError::AlreadyOpen(_)
+            | EngineError::Talking(_)
+            | EngineError::NotListening(_) => StatusCode::CONFLICT,
+            EngineError::NoVoice(_) => StatusCode::FORBIDDEN,
             EngineError::PortsExhausted { .. }
             | EngineError::ViewerLimit { .. }
             | EngineError::Busy

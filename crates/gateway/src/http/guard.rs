@@ -91,7 +91,7 @@ impl Guard {
         headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
         headers.insert(
             HeaderName::from_static("permissions-policy"),
-            HeaderValue::from_static("camera=(), microphone=(), geolocation=()"),
+            HeaderValue::from_static("camera=(), microphone=(self), geolocation=()"),
         );
         headers.insert(
             HeaderName::from_static("cross-origin-opener-policy"),

@@ -98,6 +98,7 @@ impl Courier {
             }
             SupervisorEvent::CameraChanged(camera) => self.on_camera(camera),
             SupervisorEvent::StreamChanged(_)
+            | SupervisorEvent::TalkChanged { .. }
             | SupervisorEvent::ViewerJoined { .. }
             | SupervisorEvent::ViewerGone { .. } => {}
         }

@@ -65,6 +65,16 @@ codes! {
     NoStream = "no_stream",
     UnknownViewer = "unknown_viewer",
 
+    // Why a viewer's voice does not reach the camera
+    Talker = "talker",
+    SomebodyTalks = "somebody_talks",
+    CameraSilent = "camera_silent",
+    NoVoice = "no_voice",
+    MayNotTalk = "may_not_talk",
+    WatchFirst = "watch_first",
+    TurnIsOver = "turn_is_over",
+    TalkBrokeOff = "talk_broke_off",
+
     // What concerns a camera
     NoCamera = "no_camera",
     UnknownCamera = "unknown_camera",

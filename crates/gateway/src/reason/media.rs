@@ -5,7 +5,9 @@ use apiary_media::engine::EngineError;
 use apiary_wire::units::Bitrate;
 
 use super::{Code, Reason};
-use crate::supervisor::{CommandError, JoinError, LabelError, NoPicture, NoStream, StartError};
+use crate::supervisor::{
+    CommandError, JoinError, LabelError, NoPicture, NoStream, StartError, TalkError,
+};
 
 impl From<&Failure> for Reason {
     fn from(failure: &Failure) -> Self {
@@ -64,6 +66,9 @@ impl From<&EngineError> for Reason {
             EngineError::Unsupported { engine, .. } => {
                 reason(Code::EngineCannot).with("engine", engine)
             }
+            EngineError::NoVoice(_) => reason(Code::NoVoice),
+            EngineError::Talking(_) => reason(Code::SomebodyTalks),
+            EngineError::NotListening(_) => reason(Code::CameraSilent),
             EngineError::Io { .. } => reason(Code::EngineFailed),
             EngineError::Closed => reason(Code::ShuttingDown),
         }
@@ -96,6 +101,15 @@ impl From<&JoinError> for Reason {
                 Self::new(Code::NoBandwidth, error).with("limit", limit_mbps)
             }
             JoinError::Engine(error) => error.into(),
+        }
+    }
+}
+
+impl From<&TalkError> for Reason {
+    fn from(error: &TalkError) -> Self {
+        match error {
+            TalkError::Taken { by } => Self::new(Code::Talker, error).with("by", by),
+            TalkError::Engine(error) => error.into(),
         }
     }
 }

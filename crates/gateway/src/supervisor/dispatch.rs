@@ -124,6 +124,7 @@ impl Dispatcher {
                 tracing::info!(%camera, %viewer, ?reason, "viewer gone");
                 self.shared.forget_viewer(viewer, &Gone::new(&reason));
             }
+            EngineEvent::TalkEnded { camera, viewer } => self.shared.talk_ended(camera, viewer),
             EngineEvent::LegsLost { cause, streams } => {
                 match cause {
                     LegLoss::Worker(_) => {

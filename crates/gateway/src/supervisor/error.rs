@@ -59,6 +59,20 @@ pub enum JoinError {
     Engine(#[from] EngineError),
 }
 
+/// Why a viewer cannot talk.
+#[derive(Debug, thiserror::Error)]
+pub enum TalkError {
+    /// It is somebody else's turn.
+    #[error("{by} is talking to this camera just now; wait until they have finished")]
+    Taken {
+        /// Whose.
+        by: String,
+    },
+    /// The media engine refuses.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
 /// The camera has no stream that could be stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("camera {camera} has no stream")]

@@ -14,6 +14,7 @@ mod commands;
 mod dispatch;
 mod error;
 mod handle;
+mod joining;
 mod moment;
 mod orphans;
 mod pictures;
@@ -22,17 +23,20 @@ mod shared;
 mod snapshot;
 mod stream_task;
 mod streams;
+mod talks;
 mod totals;
 mod viewers;
 
 pub use cameras::LabelChange;
 pub use commands::CameraCommands;
-pub use error::{CommandError, JoinError, LabelError, NoPicture, NoStream, StartError};
-pub use handle::{JoinedStream, StartOptions, Supervisor, ViewerOffer, ViewerOrigin};
+pub use error::{CommandError, JoinError, LabelError, NoPicture, NoStream, StartError, TalkError};
+pub use handle::{StartOptions, Supervisor};
+pub use joining::{JoinedStream, ViewerOffer, ViewerOrigin};
 pub use pictures::Picture;
 use shared::Shared;
 pub use shared::{EVENT_QUEUE, SupervisorParts};
 pub use snapshot::{
-    CameraSnapshot, KeepaliveSnapshot, Noticed, StreamSnapshot, SupervisorEvent, ViewerSnapshot,
+    CameraSnapshot, KeepaliveSnapshot, Noticed, StreamSnapshot, SupervisorEvent, Talker,
+    ViewerSnapshot,
 };
 pub use totals::Totals;

@@ -22,6 +22,7 @@ use super::orphans::{self, Orphans};
 use super::pictures::Pictures;
 use super::snapshot::{Gone, SupervisorEvent};
 use super::streams::{StreamLink, Streams};
+use super::talks::Talks;
 use super::totals::Totals;
 use super::viewers::{Full, Viewers};
 use crate::config::Config;
@@ -54,6 +55,7 @@ pub(super) struct Shared {
     pub(super) writer: StoreWriter,
     pub(super) streams: Streams,
     pub(super) viewers: Viewers,
+    pub(super) talks: Talks,
     pub(super) cameras: Cameras,
     pub(super) orphans: Orphans,
     pub(super) pictures: Pictures,
@@ -99,6 +101,7 @@ impl Shared {
             writer,
             streams: Streams::default(),
             viewers: Viewers::default(),
+            talks: Talks::default(),
             cameras,
             orphans: Orphans::new(&interrupted),
             pictures: Pictures::default(),
@@ -197,6 +200,7 @@ impl Shared {
             return;
         };
         let camera = gone.camera;
+        self.talk_ended(camera, viewer);
         self.totals.viewers_gone.count(why.class);
         let joined = gone.session.webrtc_endpoint_id.is_some();
         if joined {

@@ -1,5 +1,6 @@
 //! What the supervisor tells: how streams, viewers and cameras stand, as plain values.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use apiary_core::lifecycle::{Health, Phase};
@@ -111,6 +112,17 @@ pub struct CameraSnapshot {
     pub noticed: Option<Noticed>,
 }
 
+/// Who talks to a camera.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Talker {
+    /// Which viewer.
+    pub viewer: ViewerId,
+    /// Whose voice it is.
+    pub name: Arc<str>,
+    /// Since when.
+    pub since: Timestamp,
+}
+
 /// Something that a camera notices.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Noticed {
@@ -147,6 +159,13 @@ pub enum SupervisorEvent {
     },
     /// Something happened to a camera that is remembered.
     CameraEvent(CameraEvent),
+    /// Somebody talks to a camera, or nobody any more.
+    TalkChanged {
+        /// Which.
+        camera: CameraId,
+        /// Who.
+        talker: Option<Talker>,
+    },
     /// What is known of a camera; its `last_seen` alone is no event.
     CameraChanged(CameraSnapshot),
 }

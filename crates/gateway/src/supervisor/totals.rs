@@ -130,9 +130,13 @@ fn class_of_engine_error(error: &EngineError) -> &'static str {
         EngineError::NoServer(_) | EngineError::MediaServer { .. } => "media_server",
         EngineError::UnknownStream(_) | EngineError::UnknownViewer(_) => "stream_ended",
         EngineError::Closed => "shutting_down",
-        EngineError::AlreadyOpen(_) | EngineError::Unsupported { .. } | EngineError::Io { .. } => {
-            "internal"
-        }
+        // The last three concern viewers who are in.
+        EngineError::NoVoice(_)
+        | EngineError::Talking(_)
+        | EngineError::NotListening(_)
+        | EngineError::AlreadyOpen(_)
+        | EngineError::Unsupported { .. }
+        | EngineError::Io { .. } => "internal",
     }
 }
 

@@ -108,6 +108,11 @@ impl Viewers {
         Some(removed)
     }
 
+    /// What it watches, or is about to.
+    pub(super) fn camera_of(&self, viewer: ViewerId) -> Option<CameraId> {
+        self.lock().viewers.get(&viewer).map(|found| found.camera)
+    }
+
     pub(super) fn count(&self, camera: CameraId) -> usize {
         self.lock().of_camera.get(&camera).map_or(0, Vec::len)
     }

@@ -135,7 +135,8 @@ impl Translator {
                 let data = json!({ "viewer_id": viewer.to_string(), "reason": reason.text });
                 vec![happened(EventKind::ViewerLeft, *camera, data)]
             }
-            SupervisorEvent::ViewerGone { joined: false, .. } => Vec::new(),
+            SupervisorEvent::ViewerGone { joined: false, .. }
+            | SupervisorEvent::TalkChanged { .. } => Vec::new(),
             SupervisorEvent::CameraEvent(event) => on_camera_event(event).into_iter().collect(),
         }
     }

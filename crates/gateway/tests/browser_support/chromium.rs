@@ -120,6 +120,9 @@ impl Browser {
             // Muted pictures play at once, sound only after a click: what people have.
             "--autoplay-policy=document-user-activation-required",
             "--window-size=1400,1000",
+            // A microphone that beeps, and somebody who allows it.
+            "--use-fake-device-for-media-stream",
+            "--use-fake-ui-for-media-stream",
         ];
         let arguments = [&arguments[..], more].concat();
         let mut options = json!({"binary": CHROMIUM, "args": arguments});

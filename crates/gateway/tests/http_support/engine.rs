@@ -29,6 +29,9 @@ struct State {
     opened: usize,
     bounds: Option<BitrateBounds>,
     viewers: HashMap<ViewerId, CameraId>,
+    /// Of the viewers, those who may talk.
+    speakers: HashSet<ViewerId>,
+    talking: HashSet<ViewerId>,
     candidates: Vec<String>,
     restarts: Vec<(String, String)>,
     refuse_open: Option<EngineError>,
@@ -92,6 +95,11 @@ impl FakeEngine {
 
     pub(crate) fn viewers(&self) -> Vec<ViewerId> {
         self.state().viewers.keys().copied().collect()
+    }
+
+    /// Whose voices it passes on.
+    pub(crate) fn talking(&self) -> HashSet<ViewerId> {
+        self.state().talking.clone()
     }
 
     pub(crate) fn candidates(&self) -> Vec<String> {
@@ -212,6 +220,9 @@ impl MediaEngine for FakeEngine {
             return Err(EngineError::UnknownStream(request.camera));
         }
         state.viewers.insert(request.viewer, request.camera);
+        if request.may_talk {
+            state.speakers.insert(request.viewer);
+        }
         drop(state);
         self.changed();
         Ok(JoinedViewer {
@@ -259,7 +270,27 @@ impl MediaEngine for FakeEngine {
         })
     }
 
+    fn takes_voices(&self) -> bool {
+        true
+    }
+
+    async fn talk(&self, viewer: ViewerId) -> Result<(), EngineError> {
+        let mut state = self.state();
+        if !state.speakers.contains(&viewer) {
+            return Err(EngineError::NoVoice(viewer));
+        }
+        state.talking.insert(viewer);
+        Ok(())
+    }
+
+    async fn hush(&self, viewer: ViewerId) -> Result<(), EngineError> {
+        self.state().talking.remove(&viewer);
+        self.changed();
+        Ok(())
+    }
+
     async fn leave(&self, viewer: ViewerId) -> Result<(), EngineError> {
+        self.state().talking.remove(&viewer);
         self.state().viewers.remove(&viewer);
         self.changed();
         Ok(())

@@ -8,6 +8,7 @@ pub(crate) fn offer(sdp: &str) -> ViewerOffer {
     ViewerOffer {
         sdp: sdp.to_owned(),
         candidates: CandidateDelivery::InAnswer,
+        may_talk: false,
     }
 }
 

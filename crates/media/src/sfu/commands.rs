@@ -6,13 +6,14 @@ use apiary_core::ingest::{IngestConfig, ViewerReport};
 use apiary_core::viewer::offer::IceCredentials;
 use apiary_wire::id::{CameraId, ViewerId};
 
-use super::message::{Message, NewViewer, OpenLeg};
+use super::message::{Message, NewViewer, OpenLeg, Reply, TalkTurn};
 use super::still::Still;
 use super::stream::{Home, Role, Stream};
+use super::talk::Voice;
 use super::viewer::Viewer;
 use super::worker::{Worker, ingest_token};
 use crate::counts::WorkerCounts;
-use crate::engine::{CloseReason, EngineError, StreamStats, ViewerGoneReason};
+use crate::engine::{CloseReason, EngineError, EngineEvent, StreamStats, ViewerGoneReason};
 
 impl Worker<'_> {
     pub(super) fn handle_message(&mut self, now: Instant, message: Message) {
@@ -33,6 +34,18 @@ impl Worker<'_> {
             Message::Leave(viewer, reply) => {
                 if let Some(&key) = self.lookup.by_id.get(&viewer) {
                     self.remove_viewer(now, key, ViewerGoneReason::Left);
+                }
+                let _ = reply.send(());
+            }
+            Message::Talk(turn, reply) => self.lend_voice(turn, reply),
+            Message::TakeVoice(viewer, voice, reply) => {
+                drop(reply.send(self.take_voice(viewer, *voice)))
+            }
+            Message::Hush(viewer, reply) => {
+                if let Some(&key) = self.lookup.by_id.get(&viewer)
+                    && let Some(viewer) = self.viewers.get_mut(key)
+                {
+                    viewer.voice = None;
                 }
                 let _ = reply.send(());
             }
@@ -118,7 +131,7 @@ impl Worker<'_> {
         let sockets = [
             &home.sockets.video_rtp,
             &home.sockets.video_rtcp,
-            &home.sockets.audio_rtp,
+            &*home.sockets.audio_rtp,
             &home.sockets.audio_rtcp,
         ];
         for (number, socket) in (0..).zip(sockets) {
@@ -137,7 +150,12 @@ impl Worker<'_> {
     ) -> Result<(), EngineError> {
         match self.role_of(camera) {
             Some(Role::Home(home)) => {
-                home.rearm(now, config);
+                let hushed = home.rearm(now, config);
+                if let Some(viewer) = hushed {
+                    self.post
+                        .shared
+                        .emit(EngineEvent::TalkEnded { camera, viewer });
+                }
                 self.set_stream_timer(camera);
                 Ok(())
             }
@@ -187,6 +205,39 @@ impl Worker<'_> {
             stream.viewers.push(key);
         }
         self.set_viewer_timer(now, key);
+        Ok(())
+    }
+
+    /// Gives the voice toward a camera to a viewer, on whichever worker that is.
+    fn lend_voice(&mut self, turn: TalkTurn, reply: Reply<Result<(), EngineError>>) {
+        let TalkTurn {
+            camera,
+            viewer,
+            worker,
+        } = turn;
+        let lent = match self.role_of(camera) {
+            Some(Role::Home(home)) => home.lend_voice(camera, viewer),
+            Some(Role::Replica { .. }) | None => Err(EngineError::UnknownStream(camera)),
+        };
+        match lent {
+            Err(error) => drop(reply.send(Err(error))),
+            Ok(voice) if worker == self.post.index => {
+                drop(reply.send(self.take_voice(viewer, voice)));
+            }
+            // Where it cannot be delivered it is dropped and so free again, and who waits for the reply hears of a lost worker.
+            Ok(voice) => drop(self.post.mailboxes[worker].post(Message::TakeVoice(
+                viewer,
+                Box::new(voice),
+                reply,
+            ))),
+        }
+    }
+
+    fn take_voice(&mut self, viewer: ViewerId, voice: Voice) -> Result<(), EngineError> {
+        let key = self.lookup.by_id.get(&viewer);
+        let known = key.and_then(|&key| self.viewers.get_mut(key));
+        let known = known.ok_or(EngineError::UnknownViewer(viewer))?;
+        known.voice = Some(voice);
         Ok(())
     }
 

@@ -96,8 +96,11 @@ impl Worker<'_> {
                 let ntp = stream.map_or(NtpTime(0), |stream| stream.clocks.ntp(now));
                 viewer.session.handle_rtcp(now, ntp, datagram);
             }),
-            // Viewers send no media here.
-            Protocol::Rtp | Protocol::Unknown => None,
+            Protocol::Rtp => {
+                self.with_viewer_at(source, |viewer, _| viewer.handle_voice(now, datagram));
+                None // nothing follows from it for the session
+            }
+            Protocol::Unknown => None,
         };
         let Some(key) = key else {
             return Urgency::Reports;

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use super::ports::IngestSockets;
 use super::relay::RelayBatch;
 use super::still::Still;
+use super::talk::Voice;
 use crate::counts::WorkerCounts;
 use crate::engine::{CloseReason, EngineError, StreamStats, ViewerStats};
 use crate::sys::Waker;
@@ -43,6 +44,12 @@ pub(super) enum Message {
     ),
     /// Let go of a viewer.
     Leave(ViewerId, Reply<()>),
+    /// Let a viewer talk to its camera, which this worker serves.
+    Talk(TalkTurn, Reply<Result<(), EngineError>>),
+    /// Here is the voice for a viewer of yours.
+    TakeVoice(ViewerId, Box<Voice>, Reply<Result<(), EngineError>>),
+    /// Take the voice from a viewer, if it has it.
+    Hush(ViewerId, Reply<()>),
     /// Ask the camera for a key frame.
     KeyFrame(CameraId),
     /// The last picture of such a stream that decoding can begin with.
@@ -78,6 +85,15 @@ pub(super) struct OpenLeg {
     pub(super) camera: CameraId,
     pub(super) sockets: IngestSockets,
     pub(super) config: IngestConfig,
+}
+
+/// Who wants to talk to whom.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TalkTurn {
+    pub(super) camera: CameraId,
+    pub(super) viewer: ViewerId,
+    /// The worker that serves the viewer.
+    pub(super) worker: usize,
 }
 
 /// A viewer for a worker.

@@ -15,6 +15,7 @@ mod shared;
 mod slots;
 mod still;
 mod stream;
+mod talk;
 mod thread;
 mod timers;
 mod viewer;
@@ -36,7 +37,7 @@ use dimpl::DtlsCertificate;
 use futures_util::future::join_all;
 use tokio::sync::{broadcast, oneshot};
 
-use self::message::{Mailbox, Message, NewViewer, OpenLeg, Reply};
+use self::message::{Mailbox, Message, NewViewer, OpenLeg, Reply, TalkTurn};
 use self::ports::{PortPairs, ReserveError};
 use self::shared::{Shared, StreamEntry, ViewerEntry};
 use self::thread::Prepared;
@@ -262,6 +263,7 @@ impl Sfu {
         &self,
         camera: CameraId,
         viewer: ViewerId,
+        speaks: bool,
     ) -> Result<(usize, usize), EngineError> {
         let mut directory = self.shared.directory();
         let entry = directory
@@ -282,9 +284,14 @@ impl Sfu {
         let worker = (0..load.len())
             .min_by_key(|&worker| (load[worker], worker != home))
             .unwrap_or(home);
-        directory
-            .viewers
-            .insert(viewer, ViewerEntry { worker, camera });
+        directory.viewers.insert(
+            viewer,
+            ViewerEntry {
+                worker,
+                camera,
+                speaks,
+            },
+        );
         Ok((worker, home))
     }
 
@@ -312,7 +319,9 @@ impl Sfu {
             video_ssrc: ssrcs.video,
             rtx_ssrc: ssrcs.rtx,
             audio_ssrc: ssrcs.audio,
+            takes_voice: request.may_talk,
         });
+        let takes_voice = request.may_talk && speaks(&offer);
         let viewer = NewViewer {
             camera: request.camera,
             viewer: request.viewer,
@@ -324,6 +333,7 @@ impl Sfu {
                 fingerprint: offer.fingerprint,
                 certificate: self.identity.certificate.clone(),
                 dtls: Arc::clone(&self.identity.dtls),
+                takes_voice,
             },
             video: offer.video,
             audio: offer.audio,
@@ -332,6 +342,10 @@ impl Sfu {
         };
         (answer, viewer)
     }
+}
+
+fn speaks(offer: &Offer) -> bool {
+    offer.audio.as_ref().is_some_and(|audio| audio.speaks)
 }
 
 /// Binds a worker's socket; gives the addresses that viewers are told.
@@ -447,7 +461,8 @@ impl MediaEngine for Sfu {
         self.stream_entry(request.camera)?;
         let offer =
             read_offer(&request.offer).map_err(|error| EngineError::Offer(error.to_string()))?;
-        let (worker, home) = self.place_viewer(request.camera, request.viewer)?;
+        let speaks = request.may_talk && speaks(&offer);
+        let (worker, home) = self.place_viewer(request.camera, request.viewer, speaks)?;
         let (answer, viewer) = self.answer(&request, offer, worker, home);
         let viewer = Box::new(viewer);
         let taken = self.ask(worker, |reply| Message::Join(viewer, reply)).await;
@@ -507,6 +522,34 @@ impl MediaEngine for Sfu {
             return Ok(());
         };
         self.ask(entry.worker, |reply| Message::Leave(viewer, reply))
+            .await
+    }
+
+    fn takes_voices(&self) -> bool {
+        true
+    }
+
+    async fn talk(&self, viewer: ViewerId) -> Result<(), EngineError> {
+        let entry = self
+            .viewer_entry(viewer)
+            .ok_or(EngineError::UnknownViewer(viewer))?;
+        if !entry.speaks {
+            return Err(EngineError::NoVoice(viewer));
+        }
+        let turn = TalkTurn {
+            camera: entry.camera,
+            viewer,
+            worker: entry.worker,
+        };
+        let home = self.stream_entry(entry.camera)?.home;
+        self.ask(home, |reply| Message::Talk(turn, reply)).await?
+    }
+
+    async fn hush(&self, viewer: ViewerId) -> Result<(), EngineError> {
+        let Some(entry) = self.viewer_entry(viewer) else {
+            return Ok(());
+        };
+        self.ask(entry.worker, |reply| Message::Hush(viewer, reply))
             .await
     }
 

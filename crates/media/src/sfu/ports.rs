@@ -33,7 +33,8 @@ pub(crate) struct PortPairs {
 pub(crate) struct IngestSockets {
     pub(crate) video_rtp: UdpSocket,
     pub(crate) video_rtcp: UdpSocket,
-    pub(crate) audio_rtp: UdpSocket,
+    /// Shared with whoever talks to the camera.
+    pub(crate) audio_rtp: Arc<UdpSocket>,
     pub(crate) audio_rtcp: UdpSocket,
     /// The port of video RTP; RTCP is the next.
     pub(crate) video_port: u16,
@@ -125,7 +126,7 @@ impl PortPairs {
         Ok(IngestSockets {
             video_rtp: self.bind(video_port, RTP_RECEIVE_BUFFER)?,
             video_rtcp: self.bind(video_port + 1, RTCP_RECEIVE_BUFFER)?,
-            audio_rtp: self.bind(audio_port, RTP_RECEIVE_BUFFER)?,
+            audio_rtp: Arc::new(self.bind(audio_port, RTP_RECEIVE_BUFFER)?),
             audio_rtcp: self.bind(audio_port + 1, RTCP_RECEIVE_BUFFER)?,
             video_port,
             audio_port,
@@ -174,7 +175,7 @@ mod tests {
         let bound = [
             &sockets.video_rtp,
             &sockets.video_rtcp,
-            &sockets.audio_rtp,
+            &*sockets.audio_rtp,
             &sockets.audio_rtcp,
         ]
         .map(|socket| socket.local_addr().unwrap());

@@ -51,6 +51,8 @@ pub(super) struct StreamEntry {
 pub(super) struct ViewerEntry {
     pub(super) worker: usize,
     pub(super) camera: CameraId,
+    /// Its voice is taken when it is its turn.
+    pub(super) speaks: bool,
 }
 
 impl Shared {

@@ -1,5 +1,6 @@
 //! One camera's stream on one worker: its rings, and, on the worker that serves the camera, its ingest.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use apiary_core::ingest::{CameraIngest, IngestConfig, TrackKind};
@@ -8,18 +9,20 @@ use apiary_core::ring::{
 };
 use apiary_core::splice::Splice;
 use apiary_wire::h264;
-use apiary_wire::id::CameraId;
+use apiary_wire::id::{CameraId, ViewerId};
 use apiary_wire::rtp::RtpPacket;
 use apiary_wire::sdp::camera;
-use apiary_wire::units::{NtpTime, PayloadType};
+use apiary_wire::units::{NtpTime, PayloadType, Ssrc};
 
 use super::clocks::{StreamClocks, TrackTiming};
 use super::ports::IngestSockets;
 use super::relay::{RelayBatch, RelayOut, RelayedPackets};
 use super::still::Still;
+use super::talk::{TalkPort, Voice};
 use super::timers::Timer;
 use super::wheel::TimerWheel;
 use crate::counts::CameraTraffic;
+use crate::engine::EngineError;
 
 /// A picture group of 5 Mbit/s and 4 s, and as much again.
 const VIDEO_RING: RingLimits = RingLimits {
@@ -72,6 +75,10 @@ pub(super) struct Home {
     pub(super) subscribers: Vec<usize>,
     /// What they get next.
     pub(super) relay: RelayOut,
+    /// Of this run of the camera, once somebody wanted to talk.
+    talk: Option<Arc<TalkPort>>,
+    /// What our own RTP toward the camera is sent as; its reports bear it too.
+    own_ssrc: Ssrc,
     /// What of the ingest's counters the worker's totals hold.
     counted: CameraTraffic,
 }
@@ -80,6 +87,8 @@ impl Home {
     pub(super) fn new(sockets: IngestSockets, config: IngestConfig) -> Self {
         Self {
             sockets,
+            talk: None,
+            own_ssrc: config.feedback.sender_ssrc,
             ingest: CameraIngest::new(config),
             video_splice: Splice::new(Codec::H264.clock_rate()),
             audio_splice: Splice::new(Codec::Opus.clock_rate()),
@@ -90,10 +99,32 @@ impl Home {
         }
     }
 
-    pub(super) fn rearm(&mut self, now: Instant, config: IngestConfig) {
+    /// Gives who talked until now.
+    pub(super) fn rearm(&mut self, now: Instant, config: IngestConfig) -> Option<ViewerId> {
+        self.own_ssrc = config.feedback.sender_ssrc;
         self.ingest.rearm(now, config);
         self.video_splice.begin_run();
         self.audio_splice.begin_run();
+        self.talk.take().and_then(|port| port.talker())
+    }
+
+    /// The voice toward the camera, for a viewer.
+    pub(super) fn lend_voice(
+        &mut self,
+        camera: CameraId,
+        viewer: ViewerId,
+    ) -> Result<Voice, EngineError> {
+        let port = match &self.talk {
+            Some(port) => port,
+            None => {
+                let source = self.ingest.stats().audio.source;
+                let source = source.ok_or(EngineError::NotListening(camera))?;
+                let socket = Arc::clone(&self.sockets.audio_rtp);
+                let port = TalkPort::new(socket, source, self.own_ssrc);
+                self.talk.insert(Arc::new(port))
+            }
+        };
+        port.lend(viewer).ok_or(EngineError::Talking(camera))
     }
 
     /// What was counted since the last call.

@@ -60,6 +60,7 @@ fn join(camera: u8, viewer: u8) -> JoinRequest {
             .unwrap(),
         offer: offer(),
         candidates: CandidateDelivery::InAnswer,
+        may_talk: false,
     }
 }
 

@@ -11,10 +11,11 @@ use apiary_core::viewer::session::{Session, SessionEvent};
 use apiary_core::viewer::track::{PacketSink, RtxSender, TrackSender};
 use apiary_wire::id::{CameraId, ViewerId};
 use apiary_wire::rtp::{HeaderTemplate, write_one_byte_extensions};
-use apiary_wire::units::{Bitrate, Ssrc};
+use apiary_wire::units::{Bitrate, PayloadType, Ssrc};
 
 use super::message::NewViewer;
 use super::stream::Stream;
+use super::talk::Voice;
 use super::timers::Timer;
 use super::wheel::TimerWheel;
 use crate::engine::ViewerStats;
@@ -37,6 +38,10 @@ pub(super) struct Viewer {
     /// Addresses under which the worker finds it.
     pub(super) paths: Vec<SocketAddr>,
     media: Outgoing,
+    /// While it may talk.
+    pub(super) voice: Option<Voice>,
+    /// What its voice is sent as, if it may be.
+    voice_type: Option<PayloadType>,
     cname: Arc<str>,
     counts: Counts,
     last_report: Option<Instant>,
@@ -139,6 +144,7 @@ impl Viewer {
             let track = TrackSender::new(header(new.ssrcs.video, &video.extensions), first);
             VideoOut::new(track, video.payload_type, rtx)
         });
+        let voice_type = new.audio.as_ref().and_then(|audio| audio.opus);
         let audio = new.audio.map(|audio| {
             let track = TrackSender::new(header(new.ssrcs.audio, &audio.extensions), first);
             AudioOut::new(track, audio.opus, audio.pcmu)
@@ -150,6 +156,8 @@ impl Viewer {
             session: Session::new(now, new.session),
             paths: Vec::new(),
             media: Outgoing { video, audio },
+            voice: None,
+            voice_type,
             cname: new.cname,
             counts: Counts::default(),
             last_report: None,
@@ -207,6 +215,18 @@ impl Viewer {
         self.counts.packets += to.packets;
         self.counts.octets += to.octets;
         to.packets
+    }
+
+    /// Takes what it says; nothing unless it is its turn.
+    pub(super) fn handle_voice(&mut self, now: Instant, datagram: &mut [u8]) {
+        let Some(voice) = &mut self.voice else {
+            return;
+        };
+        if let Some((ext_seq, packet)) = self.session.open_voice(now, datagram)
+            && Some(packet.payload_type) == self.voice_type
+        {
+            voice.send(now, ext_seq, &packet);
+        }
     }
 
     /// How often it was moved to a later picture since the last call.

@@ -207,7 +207,7 @@ impl<'a> Worker<'a> {
             let (kind, is_rtp, socket) = match token % SOCKETS_PER_STREAM {
                 0 => (TrackKind::Video, true, &home.sockets.video_rtp),
                 1 => (TrackKind::Video, false, &home.sockets.video_rtcp),
-                2 => (TrackKind::Audio, true, &home.sockets.audio_rtp),
+                2 => (TrackKind::Audio, true, &*home.sockets.audio_rtp),
                 _ => (TrackKind::Audio, false, &home.sockets.audio_rtcp),
             };
             let count = received.receive(socket).unwrap_or(0);

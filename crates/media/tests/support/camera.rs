@@ -145,6 +145,14 @@ impl Camera {
         None
     }
 
+    /// The next packet that comes to where it sends its sound from, if one is there.
+    pub(crate) fn hear(&self) -> Option<Vec<u8>> {
+        self.socket.set_nonblocking(true).unwrap();
+        let mut buffer = [0; 2_000];
+        let length = self.socket.recv(&mut buffer).ok()?;
+        Some(buffer[..length].to_vec())
+    }
+
     pub(crate) fn send_raw(&self, port: u16, datagram: &[u8]) {
         self.socket.send_to(datagram, (self.engine, port)).unwrap();
         self.sent.set(self.sent.get() + 1);

@@ -279,8 +279,25 @@ impl House {
             viewer: viewer_id(viewer),
             offer: offer.to_owned(),
             candidates,
+            may_talk: false,
         };
         self.ask(self.engine.join(request))
+    }
+
+    /// A viewer that is connected and offered to speak, whether it may or not.
+    pub(crate) fn join_who_speaks(&self, camera: u8, number: u8, may_talk: bool) -> Viewer {
+        let mut viewer = Viewer::who_speaks(self.address);
+        let request = JoinRequest {
+            camera: camera_id(camera),
+            viewer: viewer_id(number),
+            offer: viewer.offer().to_owned(),
+            candidates: CandidateDelivery::InAnswer,
+            may_talk,
+        };
+        let joined = self.ask(self.engine.join(request)).unwrap();
+        viewer.accept(&joined.answer);
+        viewer.connect();
+        viewer
     }
 
     /// A viewer that has its answer and has not connected yet.

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use str0m::change::{SdpAnswer, SdpPendingOffer};
-use str0m::media::{Direction, MediaKind};
+use str0m::media::{Direction, Frequency, MediaKind, MediaTime, Mid};
 use str0m::net::{Protocol, Receive};
 use str0m::{Candidate, Event, Input, Output, Rtc};
 
@@ -25,6 +25,9 @@ pub(crate) struct Viewer {
     /// No sequence number was missing between frames.
     pub(crate) contiguous: bool,
     pub(crate) sounds: Vec<Vec<u8>>,
+    /// The section of the sound, and what was said in it so far.
+    sound: Mid,
+    said: u64,
     pub(crate) connected: bool,
     pub(crate) wire: Wire,
 }
@@ -47,44 +50,62 @@ pub(crate) struct Wire {
     pub(crate) request: Option<Vec<u8>>,
 }
 
-fn new_rtc(socket: &UdpSocket, vp8: bool) -> (Rtc, String, SdpPendingOffer) {
+/// What a viewer is like.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    See,
+    /// Knows VP8 as well, and would like that best.
+    Vp8,
+    /// Offers to send sound.
+    Speak,
+}
+
+fn new_rtc(socket: &UdpSocket, wish: Wish) -> (Rtc, String, SdpPendingOffer, Mid) {
     let mut rtc = Rtc::builder()
         .clear_codecs()
-        .enable_vp8(vp8)
+        .enable_vp8(wish == Wish::Vp8)
         .enable_h264(true)
         .enable_opus(true, false)
         .build(Instant::now());
     let own = Candidate::host(socket.local_addr().unwrap(), "udp").unwrap();
     rtc.add_local_candidate(own);
     let mut changes = rtc.sdp_api();
-    for kind in [MediaKind::Video, MediaKind::Audio] {
-        changes.add_media(kind, Direction::RecvOnly, None, None, None);
-    }
+    changes.add_media(MediaKind::Video, Direction::RecvOnly, None, None, None);
+    let sound = match wish {
+        Wish::Speak => Direction::SendRecv,
+        Wish::See | Wish::Vp8 => Direction::RecvOnly,
+    };
+    let sound = changes.add_media(MediaKind::Audio, sound, None, None, None);
     let (offer, pending) = changes.apply().unwrap();
-    (rtc, offer.to_sdp_string(), pending)
+    (rtc, offer.to_sdp_string(), pending, sound)
 }
 
 /// The offer of a viewer that will never connect.
 pub(crate) fn offer(address: Ipv4Addr) -> String {
-    new_rtc(&UdpSocket::bind((address, 0)).unwrap(), false).1
+    new_rtc(&UdpSocket::bind((address, 0)).unwrap(), Wish::See).1
 }
 
 impl Viewer {
     pub(crate) fn new(address: Ipv4Addr) -> Self {
-        Self::with(address, false)
+        Self::with(address, Wish::See)
     }
 
     /// Like a browser: VP8 is what it would like best.
     pub(crate) fn with_vp8_first(address: Ipv4Addr) -> Self {
-        let viewer = Self::with(address, true);
+        let viewer = Self::with(address, Wish::Vp8);
         let at = |name| viewer.offer.find(name).unwrap();
         assert!(at("VP8/90000") < at("H264/90000"), "{}", viewer.offer);
         viewer
     }
 
-    fn with(address: Ipv4Addr, vp8: bool) -> Self {
+    /// Offers to send sound as well.
+    pub(crate) fn who_speaks(address: Ipv4Addr) -> Self {
+        Self::with(address, Wish::Speak)
+    }
+
+    fn with(address: Ipv4Addr, wish: Wish) -> Self {
         let socket = UdpSocket::bind((address, 0)).unwrap();
-        let (rtc, offer, pending) = new_rtc(&socket, vp8);
+        let (rtc, offer, pending, sound) = new_rtc(&socket, wish);
         Self {
             rtc,
             socket,
@@ -95,6 +116,8 @@ impl Viewer {
             times: Vec::new(),
             contiguous: true,
             sounds: Vec::new(),
+            sound,
+            said: 0,
             connected: false,
             wire: Wire::default(),
         }
@@ -132,6 +155,23 @@ impl Viewer {
         if let Ok(candidate) = Candidate::from_sdp_string(candidate) {
             self.rtc.add_remote_candidate(candidate);
         }
+    }
+
+    /// Says 20 ms of this.
+    pub(crate) fn say(&mut self, frame: &[u8]) {
+        let time = MediaTime::new(self.said * 960, Frequency::FORTY_EIGHT_KHZ);
+        self.said += 1;
+        let writer = self.rtc.writer(self.sound).expect("sound may be sent");
+        let payload_type = writer.payload_params().next().unwrap().pt();
+        writer
+            .write(payload_type, Instant::now(), time, frame)
+            .unwrap();
+    }
+
+    /// Whether the answer lets it speak.
+    pub(crate) fn may_speak(&self) -> bool {
+        let sound = self.rtc.media(self.sound);
+        sound.is_some_and(|sound| sound.direction().is_sending())
     }
 
     /// Lives until `done`.

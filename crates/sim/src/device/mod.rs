@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use apiary_wire::Bitrate;
 use apiary_wire::camera::Command;
+use apiary_wire::demux::{Protocol, classify};
 use apiary_wire::rtp::{FIXED_HEADER_LEN, RtpHeader};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -117,8 +118,8 @@ struct Radio {
 const PUBLICATION_INTERVAL: Duration = Duration::from_millis(200);
 /// A camera that falls behind this far, as in a debugger, does not send what it missed.
 const MAX_LAG: Duration = Duration::from_millis(500);
-/// The largest RTCP compound that is read, in bytes.
-const MAX_RTCP: usize = 2048;
+/// The largest datagram that is read, in bytes.
+const MAX_DATAGRAM: usize = 2048;
 
 impl Eye {
     pub(crate) fn replay(source: Arc<ReplayLoop>) -> Self {
@@ -201,14 +202,20 @@ impl Device {
         self.drain(now)
     }
 
-    /// Reads all RTCP that has come.
+    /// Reads all that has come.
     fn on_readable(&mut self, now: Instant) -> bool {
-        let mut buffer = [0; MAX_RTCP];
+        let mut buffer = [0; MAX_DATAGRAM];
         let mut any = false;
         if let Some((_, ports)) = &self.radio.ports {
-            for socket in ports.rtcp_receivers() {
+            for socket in ports.receivers() {
                 while let Ok((length, _)) = socket.recv_from(&mut buffer) {
-                    self.firmware.handle_rtcp(now, &buffer[..length]);
+                    let datagram = &buffer[..length];
+                    match classify(datagram) {
+                        Protocol::Rtp => self.firmware.handle_voice(datagram),
+                        Protocol::Rtcp | Protocol::Stun | Protocol::Dtls | Protocol::Unknown => {
+                            self.firmware.handle_rtcp(now, datagram)
+                        }
+                    }
                     any = true;
                 }
             }

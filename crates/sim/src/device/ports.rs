@@ -38,15 +38,16 @@ impl Ports {
         })
     }
 
-    /// The sockets that hear RTCP.
-    pub(super) fn rtcp_receivers(&self) -> [&UdpSocket; 2] {
-        [&self.video, &self.audio].map(|pair| {
+    /// The sockets that hear something: RTCP of both media, and voices where the sound is sent from. One may be there twice.
+    pub(super) fn receivers(&self) -> [&UdpSocket; 3] {
+        let [video, audio] = [&self.video, &self.audio].map(|pair| {
             if self.rtcp_on_rtp_port {
                 &pair.rtp
             } else {
                 &pair.rtcp
             }
-        })
+        });
+        [video, audio, &self.audio.rtp]
     }
 
     pub(super) fn pair(&self, track: Track) -> &PortPair {

@@ -249,7 +249,7 @@ fn listen(epoll: &Epoll, device: &Device, index: usize) -> io::Result<()> {
     let Some(ports) = device.ports() else {
         return Ok(());
     };
-    for socket in ports.rtcp_receivers() {
+    for socket in ports.receivers() {
         match epoll.add(socket, EpollEvent::new(EpollFlags::EPOLLIN, index as u64)) {
             Ok(()) | Err(nix::errno::Errno::EEXIST) => {}
             Err(error) => return Err(error.into()),

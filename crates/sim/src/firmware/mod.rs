@@ -168,6 +168,13 @@ impl Firmware {
         }
     }
 
+    /// Takes a datagram with somebody's voice, that came to where the sound is sent from.
+    pub(crate) fn handle_voice(&mut self, datagram: &[u8]) {
+        if let Phase::Running(run) = &mut self.phase {
+            run.on_voice(datagram);
+        }
+    }
+
     /// Takes an encoded picture, captured at `captured`; `stamp` is sent in front of its slices.
     pub(crate) fn handle_video(
         &mut self,

@@ -5,8 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use apiary_wire::rtcp::{self, RtcpPacket, RtcpWriter};
+use apiary_wire::rtp::RtpPacket;
 use apiary_wire::sdp::CameraSdpRules;
-use apiary_wire::sdp::camera::{H264, H264_CLOCK_RATE};
+use apiary_wire::sdp::camera::{H264, H264_CLOCK_RATE, OPUS, PCMU};
 use apiary_wire::{Bitrate, PayloadType, Ssrc, StreamId};
 use bytes::Bytes;
 use rand::rngs::SmallRng;
@@ -156,6 +157,17 @@ impl Run {
 
     pub(super) fn sent(&self) -> Sent {
         self.sent
+    }
+
+    /// Somebody talks to the camera.
+    pub(super) fn on_voice(&mut self, datagram: &[u8]) {
+        match RtpPacket::parse(datagram) {
+            Ok(packet) if [OPUS, PCMU].contains(&packet.payload_type) => {
+                self.feedback.heard += 1;
+                self.feedback.heard_bytes += packet.payload.len() as u64;
+            }
+            Ok(_) | Err(_) => self.feedback.unheard += 1,
+        }
     }
 
     /// The receiver's feedback, with the gaps up to `now` in it.

@@ -700,3 +700,30 @@ fn a_slow_start_can_be_stopped_before_it_begins() {
     bench.pass(seconds(10));
     assert_eq!(bench.state().stop_reason(), Some(StopReason::Commanded));
 }
+
+#[test]
+fn a_voice_is_heard_while_a_stream_runs_and_in_its_formats_only() {
+    let mut bench = Bench::new(&[]);
+    let packet = |payload_type: u8| {
+        let mut packet = Vec::new();
+        apiary_wire::rtp::RtpPacket {
+            marker: false,
+            payload_type: apiary_wire::PayloadType::new(payload_type).unwrap(),
+            sequence_number: 1,
+            timestamp: 960,
+            ssrc: RECEIVER,
+            extension: None,
+            payload: b"voice",
+        }
+        .write(&mut packet);
+        packet
+    };
+    bench.firmware.handle_voice(&packet(96));
+    bench.command(play(1));
+    for payload_type in [96, 0, 96, 111, 103] {
+        bench.firmware.handle_voice(&packet(payload_type));
+    }
+    bench.firmware.handle_voice(&[0x80, 96]);
+    let heard = bench.state().feedback;
+    assert_eq!((heard.heard, heard.heard_bytes, heard.unheard), (3, 15, 3));
+}

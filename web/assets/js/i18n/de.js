@@ -124,8 +124,21 @@ const german = {
   'keys.F': 'Vollbild',
   'keys.P': 'Bild im Bild',
   'keys.S': 'Foto',
+  'keys.T': 'Sprechen, solange gehalten',
   'keys.+': 'Näher heran, weiter weg',
   'keys.0': 'Ganzes Bild',
+
+  // Mit einer Kamera sprechen
+  'talk.idle': 'Zum Sprechen halten',
+  'talk.asking': 'Einen Moment…',
+  'talk.talking': 'Es wird gesprochen',
+  'talk.hint': 'Die Kamera hört zu. Zum Hören loslassen.',
+  'talk.others': 'Jemand spricht gerade',
+  'talk.no-connection': 'Die Verbindung zur Kamera ging beim Sprechen verloren.',
+  'talk.insecure': 'Browser geben das Mikrofon nur an Seiten mit https. Bitte die Seite über ihre https-Adresse öffnen.',
+  'talk.denied': 'Diese Seite darf das Mikrofon nicht benutzen. In den Einstellungen des Browsers für diese Seite lässt es sich erlauben.',
+  'talk.in-use': 'Das Mikrofon lässt sich nicht öffnen; vielleicht benutzt es ein anderes Programm.',
+  'talk.no-microphone': 'Dieses Gerät hat kein Mikrofon, das der Browser benutzen kann.',
 
   // How the picture comes
   'player.connecting': 'Verbindet …',
@@ -459,6 +472,15 @@ const german = {
   'reason.engine_failed': 'im Server ist etwas fehlgeschlagen ({text}); das Protokoll sagt, was',
   'reason.no_stream': 'die Kamera {camera} sendet gerade nicht',
   'reason.unknown_viewer': 'dieser Zuschauer ist nicht mehr bekannt',
+  // Warum eine Stimme die Kamera nicht erreicht
+  'reason.talker': '{by} spricht gerade mit dieser Kamera; danach ist wieder Platz',
+  'reason.somebody_talks': 'jemand anderes spricht gerade mit dieser Kamera; danach ist wieder Platz',
+  'reason.camera_silent': 'die Kamera hat noch keinen Ton gesendet, daher ist nicht bekannt, wo sie zuhört; ihr Mikrofon muss eingeschaltet sein',
+  'reason.no_voice': 'über diese Verbindung lässt sich nicht sprechen; die Seite neu laden und noch einmal versuchen',
+  'reason.may_not_talk': 'mit Kameras sprechen darf, wer sie starten und stoppen darf; ein Verwalter kann das ändern',
+  'reason.watch_first': 'erst die Kamera ansehen: nur wer zusieht, kann mit ihr sprechen',
+  'reason.turn_is_over': 'gesprochen wird höchstens eine Minute am Stück; zum Weitersprechen noch einmal drücken',
+  'reason.talk_broke_off': 'die Kamera wird gerade neu gestartet; wenn sie wieder da ist, noch einmal drücken',
   // What concerns a camera
   'reason.no_camera': 'es gibt keine solche Kamera, oder sie ist nicht freigegeben',
   'reason.unknown_camera': 'die Kamera {camera} ist nicht bekannt: Sie war noch nie zu hören',

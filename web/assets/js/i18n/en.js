@@ -121,8 +121,21 @@ export default {
   'keys.F': 'Full screen',
   'keys.P': 'Picture in picture',
   'keys.S': 'Snapshot',
+  'keys.T': 'Talk, while it is held',
   'keys.+': 'Look closer, further away',
   'keys.0': 'Whole picture',
+
+  // Talking to a camera
+  'talk.idle': 'Hold to talk',
+  'talk.asking': 'One moment…',
+  'talk.talking': 'Talking',
+  'talk.hint': 'You are heard. Let go to listen.',
+  'talk.others': 'Somebody is talking',
+  'talk.no-connection': 'The connection to the camera was lost while you talked.',
+  'talk.insecure': 'Browsers give the microphone only to pages with https. Open this page by its https address.',
+  'talk.denied': 'This page may not use the microphone. Allow it in the browser’s settings for this page.',
+  'talk.in-use': 'The microphone cannot be opened; another program may be using it.',
+  'talk.no-microphone': 'This device has no microphone that the browser can use.',
 
   // How the picture comes
   'player.connecting': 'Connecting…',
@@ -456,6 +469,15 @@ export default {
   'reason.engine_failed': '{text}; the log says why',
   'reason.no_stream': 'camera {camera} has no stream',
   'reason.unknown_viewer': '{text}',
+  // Why a voice does not reach the camera
+  'reason.talker': '{by} is talking to this camera just now; wait until they have finished',
+  'reason.somebody_talks': 'somebody else is talking to this camera; wait until they have finished',
+  'reason.camera_silent': 'the camera has sent no sound yet, so that it is not known where it listens; switch its microphone on',
+  'reason.no_voice': 'talking does not work over this connection; reload the page and try again',
+  'reason.may_not_talk': 'only operators and administrators may talk to cameras; an administrator can change your role',
+  'reason.watch_first': 'watch the camera first: only its viewers can talk to it',
+  'reason.turn_is_over': 'a turn is a minute long at most; press again to go on',
+  'reason.talk_broke_off': 'the camera is being started anew; press again once it is back',
   // What concerns a camera
   'reason.no_camera': 'there is no such camera, or it is not shared with you',
   'reason.unknown_camera': 'camera {camera} is not known: it was never heard of, and nobody asked for it yet',

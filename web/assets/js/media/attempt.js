@@ -16,9 +16,10 @@
  * @typedef {{
  *   track: (stream: MediaStream) => void, connected: () => void, ice: () => void,
  *   sampled: (sample: Sample, sinceFrame: number) => void,
- *   stream: (state: StreamState) => void, refused: () => void,
+ *   stream: (state: StreamState) => void, refused: () => void, turn: (talks: boolean, why: string) => void,
  *   ended: (ending: Ending) => void
  * }} AttemptHandler `sinceFrame`: milliseconds since the last new frame; `refused`: the socket never opened;
+ *   `turn`: whether it is this page's turn to talk, and why not;
  *   `ended` comes once, unless closed before
  */
 import { reason, t } from '../i18n/i18n.js';
@@ -46,6 +47,7 @@ export class Attempt {
   #offered = false;
   #answered = false;
   #closed = false;
+  /** Carries our voice to the camera, where it may. @type {RTCRtpSender | null} */ #voice = null;
   #sampleTimer = 0;
   #graceTimer = 0;
   #wayTimer = 0;
@@ -58,13 +60,14 @@ export class Attempt {
    * @param {string} camera
    * @param {Server} server
    * @param {AttemptHandler} handler
-   * @param {Signaling | null} [invitation] a socket that is open already
+   * @param {Signaling | null} invitation a socket that is open already
+   * @param {boolean} speaks whether somebody may want to talk
    */
-  constructor(camera, server, handler, invitation) {
+  constructor(camera, server, handler, invitation, speaks) {
     this.#camera = camera;
     this.#handler = handler;
     this.#connection = new RTCPeerConnection({ bundlePolicy: 'max-bundle' });
-    this.#listen();
+    this.#listen(speaks);
     const listener = {
       opened: () => this.#sendOffer(),
       received: (/** @type {import('./signaling.js').Message} */ message) => this.#receive(message),
@@ -127,10 +130,29 @@ export class Attempt {
     this.#connection.close();
   }
 
-  #listen() {
+  /**
+   * Asks for the turn to talk, with this sound; the handler hears what comes of it.
+   *
+   * @param {MediaStreamTrack} sound
+   */
+  async talk(sound) {
+    await this.#voice?.replaceTrack(sound);
+    this.#signaling.send({ type: 'talk' });
+  }
+
+  /** Talks no more. */
+  async hush() {
+    this.#signaling.send({ type: 'hush' });
+    if (!this.#closed) await this.#voice?.replaceTrack(null);
+  }
+
+  /** @param {boolean} speaks */
+  #listen(speaks) {
     const stream = new MediaStream();
     this.#connection.addTransceiver('video', { direction: 'recvonly' });
-    this.#connection.addTransceiver('audio', { direction: 'recvonly' });
+    // A way for the voice that is there from the start needs no further offer when somebody talks, and no microphone before.
+    const { sender } = this.#connection.addTransceiver('audio', { direction: speaks ? 'sendrecv' : 'recvonly' });
+    if (speaks) this.#voice = sender;
     this.#connection.ontrack = (event) => {
       stream.addTrack(event.track);
       this.#handler.track(stream);
@@ -168,7 +190,7 @@ export class Attempt {
   #sendOffer() {
     const offer = this.#connection.localDescription;
     if (this.#offered || !offer || !this.#signaling.open) return;
-    this.#signaling.send({ type: 'viewer', cameraId: this.#camera, streamId: null, sdpOffer: offer.sdp });
+    this.#signaling.send({ type: 'viewer', cameraId: this.#camera, streamId: null, sdpOffer: offer.sdp, talk: this.#voice !== null });
     this.#offered = true;
     this.#ours.splice(0).forEach((candidate) => this.#sendCandidate(candidate));
   }
@@ -195,6 +217,12 @@ export class Attempt {
         break;
       case 'stopped':
         this.#onStopped(reason(message.cause, String(message.reason)), message.state === 'error', message.retry === true);
+        break;
+      case 'talking':
+        this.#handler.turn(true, '');
+        break;
+      case 'hushed':
+        this.#handler.turn(false, message.message ? reason(message.cause, String(message.message)) : '');
         break;
       case 'error':
         // Once answered, an error concerns a single message of ours, not the picture.

@@ -3,7 +3,7 @@
  * One camera's live picture in one `<video>`: joins, watches over itself, and comes back by itself.
  *
  * Fires `phase` whenever {@link Player#phase} or {@link Player#detail} changed, `sample` about once a second while
- * connected, `stream` with what the server says of the camera's stream, `ice` when the ICE state changed, and `log`
+ * connected, `talk` when {@link Player#talks} changed, `stream` with what the server says of the camera's stream, `ice` when the ICE state changed, and `log`
  * with {text, tone}.
  *
  * @typedef {'idle' | 'connecting' | 'waiting' | 'playing' | 'stalled' | 'retrying' | 'stopped' | 'failed'} Phase
@@ -38,11 +38,14 @@ export class Player extends EventTarget {
   needsClick = false;
   /** The browser refused to play with sound without a click; it plays without. */
   silenced = false;
+  /** Whether the camera hears this page. */ talks = false;
+  /** Why it does not any more, or did not come to. */ hushed = '';
 
   #camera;
   #video;
   #server;
   #refused;
+  #speaks;
   /** @type {Attempt | null} */ #attempt = null;
   /** Where the server wants the page back. @type {import('./signaling.js').Signaling | null} */ #invitation = null;
   /** Whether somebody wants to see the picture. */
@@ -57,13 +60,15 @@ export class Player extends EventTarget {
    * @param {import('./signaling.js').Server} [server] the page's own, unless it is another one
    * @param {() => unknown} [refused] what to do when it refuses: a browser does not say why, and that nobody is logged in any more
    *   is one reason
+   * @param {boolean} [speaks] whether somebody may want to talk to the camera
    */
-  constructor(camera, video, server = { origin: location.origin, token: '' }, refused = enter) {
+  constructor(camera, video, server = { origin: location.origin, token: '' }, refused = enter, speaks = false) {
     super();
     this.#camera = camera;
     this.#video = video;
     this.#server = server;
     this.#refused = refused;
+    this.#speaks = speaks;
     const until = { signal: this.#lifetime.signal };
     video.addEventListener('playing', () => this.#allowed(), until);
     video.addEventListener('volumechange', () => this.#onVolume(), until);
@@ -134,13 +139,44 @@ export class Player extends EventTarget {
       sampled: (sample, sinceFrame) => this.#measure(sample, sinceFrame),
       stream: (state) => this.#onStream(state),
       refused: () => this.#refused(),
+      turn: (talks, why) => this.#onTurn(talks, why),
       ended: (ending) => this.#onEnded(ending),
-    }, invitation);
+    }, invitation, this.#speaks);
     // What is wrong stays to be read while it is tried again and again.
     this.#become('connecting', this.#failures > 1 ? this.detail : t('player.connecting'));
   }
 
+  /**
+   * Asks for the turn to talk with this sound; {@link Player#talks} says when it is there.
+   *
+   * @param {MediaStreamTrack} sound
+   */
+  async talk(sound) {
+    if (this.#attempt) await this.#attempt.talk(sound);
+    else this.#onTurn(false, t('talk.no-connection'));
+  }
+
+  /** Talks no more. */
+  async hush() {
+    this.#onTurn(false, '');
+    await this.#attempt?.hush();
+  }
+
+  /**
+   * @param {boolean} talks
+   * @param {string} why
+   */
+  #onTurn(talks, why) {
+    this.talks = talks;
+    this.hushed = why;
+    // Half duplex: what the camera hears of itself would come back to it.
+    const stream = /** @type {MediaStream | null} */ (this.#video.srcObject);
+    for (const track of stream?.getAudioTracks() ?? []) track.enabled = !talks;
+    this.dispatchEvent(new Event('talk'));
+  }
+
   #leave() {
+    if (this.#speaks) this.#onTurn(false, t('talk.no-connection'));
     clearTimeout(this.#retryTimer);
     this.#attempt?.close();
     this.#attempt = null;

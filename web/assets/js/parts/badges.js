@@ -12,9 +12,10 @@ const WEAK_SIGNAL = -75;
 
 /** @param {import('../api.js').Camera} camera */
 export function badges(camera) {
-  const { battery_percent: battery, signal, activity: noticed } = camera;
-  if (battery == null && signal == null && !noticed) return nothing;
+  const { battery_percent: battery, signal, activity: noticed, talking_since: talking } = camera;
+  if (battery == null && signal == null && !noticed && !talking) return nothing;
   return html`<span class="badges">
+    ${talking ? badge('talk', t('talk.others'), t('badge.since', { time: moment(talking) }), 'alert') : nothing}
     ${noticed ? badge(activityIcon(noticed.type), activity(noticed.type), t('badge.since', { time: moment(noticed.since) }), 'alert') : nothing}
     ${battery == null ? nothing : badge('battery', `${number(battery)} %`, t('badge.battery'), battery < LOW_BATTERY ? 'low' : '')}
     ${signal == null ? nothing : badge('signal', `${number(signal)} dBm`, t('badge.signal'), signal < WEAK_SIGNAL ? 'low' : '')}

@@ -18,6 +18,7 @@ import { icon } from '../parts/icons.js';
 import { Journal } from '../parts/journal.js';
 import '../parts/quality.js';
 import '../parts/stage.js';
+import '../parts/talk.js';
 import { me } from '../session.js';
 import { cameraName, cameraState, iceState, sentence, streamState } from '../words.js';
 
@@ -75,7 +76,7 @@ export class CameraView extends AppElement {
           <span class="pill-text" id="pill-text" aria-live="polite">${words.text}</span></span>
       </header>
       <div class="theatre">
-        <apiary-stage .camera=${this.camera} .name=${this.#name} .poster=${camera?.poster ? posterOf(camera) : ''} .mayOperate=${me.mayOperate} .busy=${this.busy}
+        <apiary-stage .camera=${this.camera} .name=${this.#name} .poster=${camera?.poster ? posterOf(camera) : ''} .mayOperate=${me.mayOperate} .busy=${this.busy} .talk=${this.#talk}
           @player=${this.#onPlayer} @toggle=${this.#toggle}></apiary-stage>
         <div class="side" ?hidden=${!live.known}>
           ${camera && me.mayOperate ? html`<apiary-commands .camera=${camera}></apiary-commands>` : nothing}
@@ -93,6 +94,11 @@ export class CameraView extends AppElement {
       </div>`;
   }
 
+  get #talk() {
+    if (!me.mayTalk) return nothing;
+    return html`<apiary-talk .player=${this.player} .since=${this.#known?.talking_since ?? null}></apiary-talk>`;
+  }
+
   /** @param {string} why */
   #refuse(why) {
     document.title = 'Apiary';
@@ -103,7 +109,7 @@ export class CameraView extends AppElement {
   #keys() {
     return html`<details class="panel keys"><summary><h2>${t('keys.title')}</h2></summary>
       <dl class="numbers">
-        ${/** @type {const} */ (['M', 'F', 'P', 'S', '+', '0']).map((key) => html`<div><dt>${t(`keys.${key}`)}</dt><dd><kbd>${key === '+' ? '+ −' : key}</kbd></dd></div>`)}
+        ${/** @type {const} */ (['M', 'F', 'P', 'S', 'T', '+', '0']).filter((key) => key !== 'T' || me.mayTalk).map((key) => html`<div><dt>${t(`keys.${key}`)}</dt><dd><kbd>${key === '+' ? '+ −' : key}</kbd></dd></div>`)}
       </dl></details>`;
   }
 

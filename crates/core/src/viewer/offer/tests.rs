@@ -29,6 +29,10 @@ fn parts() -> (String, Vec<String>) {
 }
 
 fn answer(offer: &Offer) -> Document {
+    answer_to(offer, false)
+}
+
+fn answer_to(offer: &Offer, takes_voice: bool) -> Document {
     let ice = IceCredentials {
         ufrag: "ours".to_owned(),
         pwd: "p".repeat(22),
@@ -46,6 +50,7 @@ fn answer(offer: &Offer) -> Document {
         video_ssrc: Ssrc(1),
         rtx_ssrc: Ssrc(2),
         audio_ssrc: Ssrc(3),
+        takes_voice,
     });
     assert!(text.ends_with("\r\n"));
     let document = Document::parse(&text).unwrap();
@@ -75,6 +80,7 @@ fn chromium_is_offered_the_cameras_formats() {
         Some(AudioTrack {
             opus: Some(pt(111)),
             pcmu: Some(pt(0)),
+            speaks: false,
             extensions: mid("1"),
         })
     );
@@ -344,4 +350,35 @@ fn h21_repeated_lines_do_not_grow_the_answer() {
     let document = answer(&read_offer(&text).unwrap());
     assert_eq!(document.attribute("group"), Some("BUNDLE 0 1"));
     assert_eq!(document.media()[0].lines().len(), 24);
+}
+
+#[test]
+fn a_voice_is_taken_where_it_is_offered_in_opus_and_allowed() {
+    let (head, sections) = parts();
+    let with = |from: &str, to: &str| {
+        let text: String = sections
+            .iter()
+            .map(|section| match section.starts_with("m=audio") {
+                true => section.replace(from, to),
+                false => section.clone(),
+            })
+            .collect();
+        read_offer(&format!("{head}{text}")).unwrap()
+    };
+    let directions = |offer: &Offer, takes_voice| -> Vec<Direction> {
+        let answer = answer_to(offer, takes_voice);
+        let media = answer.media().iter();
+        media.map(|media| answer.direction_of(media)).collect()
+    };
+    let speaks = with("a=recvonly", "a=sendrecv");
+    assert!(speaks.audio.as_ref().unwrap().speaks);
+    // The picture comes first in this offer.
+    let both = [Direction::SendOnly, Direction::SendRecv];
+    assert_eq!(directions(&speaks, true), both);
+    assert_eq!(directions(&speaks, false), [Direction::SendOnly; 2]);
+    let listens = with("a=recvonly", "a=recvonly");
+    assert!(!listens.audio.as_ref().unwrap().speaks);
+    assert_eq!(directions(&listens, true), [Direction::SendOnly; 2]);
+    let pcmu = with("opus/48000/2", "telephone-event/48000");
+    assert!(!pcmu.audio.as_ref().unwrap().speaks);
 }

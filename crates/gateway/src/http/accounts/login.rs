@@ -73,6 +73,7 @@ fn who_is(http: &HttpState, caller: Option<&Principal>) -> Me {
             name: oidc.name().to_owned(),
             path: oidc::LOGIN_PATH,
         }),
+        may_talk: http.engine.takes_voices() && caller.is_some_and(Principal::may_talk),
         user: caller.map(|caller| Myself::new(accounts, caller)),
     }
 }

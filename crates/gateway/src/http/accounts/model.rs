@@ -19,6 +19,8 @@ pub(super) struct Me {
     pub(super) needs_setup: bool,
     /// The OpenID provider at which one can log in too; `null` where there is none.
     pub(super) provider: Option<LoginProvider>,
+    /// Whether they may talk to the cameras that they see, and the media engine passes voices on.
+    pub(super) may_talk: bool,
     /// Who asks; `null` for strangers.
     pub(super) user: Option<Myself>,
 }

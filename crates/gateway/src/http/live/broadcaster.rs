@@ -135,6 +135,7 @@ impl Broadcaster {
         match event {
             SupervisorEvent::StreamChanged(stream) => self.on_change(stream.camera),
             SupervisorEvent::CameraChanged(camera) => self.on_change(camera.camera),
+            SupervisorEvent::TalkChanged { camera, .. } => self.on_change(*camera),
             SupervisorEvent::CameraEvent(event) => self.on_camera_event(event.clone()),
             // They are told by the number of viewers, which is the stream's.
             SupervisorEvent::ViewerJoined { .. } | SupervisorEvent::ViewerGone { .. } => {}

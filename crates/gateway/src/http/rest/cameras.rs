@@ -60,6 +60,9 @@ pub(in crate::http) struct CameraEntry {
     uptime_s: Option<f64>,
     /// What it notices just now; `null` once that is over, or has lasted for five minutes.
     activity: Option<ActivityNow>,
+    /// Since when somebody talks to it; `null` while nobody does.
+    #[schema(format = DateTime)]
+    talking_since: Option<String>,
     /// Why its last stream failed; `null` from the next start on.
     error: Option<String>,
     /// Whether `poster.mp4` has a picture, or soon has.
@@ -114,6 +117,10 @@ impl CameraEntry {
             temperature: camera.report.temperature,
             uptime_s: camera.uptime_s,
             activity,
+            talking_since: http
+                .supervisor
+                .talker(camera.camera)
+                .map(|talker| time(talker.since)),
             error,
             poster,
             stream: stream.map(|stream| StreamRates::new(&stream, stats)),

@@ -13,14 +13,25 @@ pub(super) const MAX_MESSAGE: usize = 64 * 1024;
 const MAX_CANDIDATE: usize = 1024;
 /// How much of an unknown type an error repeats.
 const SHOWN_CHARS: usize = 40;
+/// What pages may say.
+const KNOWN: &str = "viewer, onIceCandidate, talk, hush, stop";
 
 /// From the page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ClientMessage {
     /// It wants to watch this camera.
-    Viewer { camera: CameraId, offer: String },
+    Viewer {
+        camera: CameraId,
+        offer: String,
+        /// It would like to talk as well.
+        talk: bool,
+    },
     /// A candidate of its own, the empty one at the end.
     Candidate(String),
+    /// It wants to talk now.
+    Talk,
+    /// It has finished.
+    Hush,
     /// It leaves.
     Stop,
 }
@@ -36,9 +47,9 @@ pub(super) enum MessageError {
     NotJson(String),
     #[error("the message is not a JSON object")]
     NotAnObject,
-    #[error("the message has no type; known types: viewer, onIceCandidate, stop")]
+    #[error("the message has no type; known types: {KNOWN}")]
     NoType,
-    #[error("unknown message type {0:?}; known types: viewer, onIceCandidate, stop")]
+    #[error("unknown message type {0:?}; known types: {KNOWN}")]
     UnknownType(String),
     #[error(
         "a message of type {message} needs the field {field}, which is missing or not {expected}"
@@ -68,6 +79,8 @@ impl ClientMessage {
             Some(Value::String(kind)) => match kind.as_str() {
                 "viewer" => viewer(message),
                 "onIceCandidate" => candidate(&message),
+                "talk" => Ok(Self::Talk),
+                "hush" => Ok(Self::Hush),
                 "stop" => Ok(Self::Stop),
                 unknown => Err(MessageError::UnknownType(
                     unknown.chars().take(SHOWN_CHARS).collect(),
@@ -89,8 +102,13 @@ fn viewer(mut message: Map<String, Value>) -> Result<ClientMessage, MessageError
         Some(Value::String(id)) => id.parse()?,
         Some(_) | None => return Err(missing("cameraId")),
     };
+    let talk = message.get("talk") == Some(&Value::Bool(true));
     match message.remove("sdpOffer") {
-        Some(Value::String(offer)) => Ok(ClientMessage::Viewer { camera, offer }),
+        Some(Value::String(offer)) => Ok(ClientMessage::Viewer {
+            camera,
+            offer,
+            talk,
+        }),
         Some(_) | None => Err(missing("sdpOffer")),
     }
 }
@@ -158,6 +176,15 @@ pub(super) enum ServerMessage {
         state: &'static str,
         retry: bool,
     },
+    /// It is the page's turn to talk: its voice reaches the camera from now on.
+    Talking,
+    /// It does not, or not any more. `message` says why; absent where the page asked for it.
+    Hushed {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        message: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cause: Option<Cause>,
+    },
     /// The last message could not be acted on. `retry` says whether the same message may succeed later.
     Error {
         message: String,
@@ -198,6 +225,11 @@ impl ServerMessage {
         }
     }
 
+    pub(super) fn hushed(why: Option<Reason>) -> Self {
+        let (message, cause) = why.map(|why| (why.text, why.cause)).unzip();
+        Self::Hushed { message, cause }
+    }
+
     pub(super) fn error(reason: Reason, retry: bool) -> Self {
         Self::Error {
             message: reason.text,
@@ -227,8 +259,24 @@ mod tests {
             let expected = ClientMessage::Viewer {
                 camera: CAMERA.parse().unwrap(),
                 offer: "v=0\r\n".to_owned(),
+                talk: false,
             };
             assert_eq!(ClientMessage::parse(&text), Ok(expected), "{text}");
+        }
+        for (asked, talk) in [
+            ("true", true),
+            ("false", false),
+            ("1", false),
+            ("null", false),
+        ] {
+            let text = format!(
+                r#"{{"type":"viewer","cameraId":"{CAMERA}","sdpOffer":"","talk":{asked}}}"#
+            );
+            let parsed = ClientMessage::parse(&text).unwrap();
+            assert!(
+                matches!(parsed, ClientMessage::Viewer { talk: of, .. } if of == talk),
+                "{text}"
+            );
         }
         let line = "candidate:1 1 udp 2122260223 192.168.1.5 54321 typ host";
         for shown in [line.to_owned(), format!("a={line}")] {
@@ -260,7 +308,7 @@ mod tests {
             ("[]", "not a JSON object"),
             (
                 "{}",
-                "has no type; known types: viewer, onIceCandidate, stop",
+                "has no type; known types: viewer, onIceCandidate, talk, hush, stop",
             ),
             (r#"{"type":7}"#, "has no type"),
             (

@@ -3,6 +3,7 @@
 //! Messages of the page are acted on one after the other, so candidates that arrive before the answer wait in the socket and
 //! keep their order. Nothing here ever waits for the page to read: see [`Outbox`].
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use apiary_core::lifecycle::Phase;
@@ -10,6 +11,7 @@ use apiary_media::engine::{CandidateDelivery, TrickledCandidate};
 use apiary_wire::id::{CameraId, ViewerId};
 use apiary_wire::sdp::Document;
 use axum::extract::ws::{Message, WebSocket, close_code};
+use axum::http::StatusCode;
 use futures_util::StreamExt as _;
 use futures_util::stream::SplitStream;
 use tokio::sync::broadcast::Receiver;
@@ -36,6 +38,9 @@ const RATE: Rate = Rate {
     burst: 120,
     per_second: 20,
 };
+/// Longest that one may talk without asking again: a page that hangs, or a hand that rests on the button, must not keep others
+/// from talking.
+const LONGEST_TURN: Duration = Duration::from_secs(60);
 /// What an offer costs of the socket's allowance; other messages cost 1.
 const OFFER_COST: u32 = 10;
 
@@ -50,6 +55,8 @@ pub(super) struct Session {
     allowance: Allowance,
     heard: Instant,
     watching: Option<Watching>,
+    /// When its turn to talk ends at the latest.
+    talks_until: Option<Instant>,
     /// The engine's candidates for this viewer that were not in the answer.
     candidates: Option<mpsc::Receiver<TrickledCandidate>>,
 }
@@ -94,6 +101,7 @@ impl Session {
             allowance: Allowance::full(now),
             heard: now,
             watching: None,
+            talks_until: None,
             candidates: None,
         }
     }
@@ -123,6 +131,7 @@ impl Session {
             frame = self.page.next() => self.on_frame(frame).await,
             event = self.events.recv() => self.on_event(event),
             candidate = next(&mut self.candidates) => self.on_engine_candidate(candidate),
+            () = reached(self.talks_until) => self.on_turn_over().await,
             _ = pings.tick() => self.on_ping_due(),
         }
     }
@@ -189,10 +198,16 @@ impl Session {
 
     async fn on_message(&mut self, message: ClientMessage) -> Result<(), End> {
         match message {
-            ClientMessage::Viewer { camera, offer } => {
+            ClientMessage::Viewer {
+                camera,
+                offer,
+                talk,
+            } => {
                 self.charge(OFFER_COST)?;
-                self.join(camera, offer).await
+                self.join(camera, offer, talk).await
             }
+            ClientMessage::Talk => self.begin_turn().await,
+            ClientMessage::Hush => self.end_turn(None).await,
             ClientMessage::Candidate(candidate) => self.add_candidate(&candidate).await,
             ClientMessage::Stop => {
                 self.leave().await;
@@ -202,7 +217,7 @@ impl Session {
     }
 
     /// A further offer on the same socket replaces the viewer: that is how some pages reconnect.
-    async fn join(&mut self, camera: CameraId, offer: String) -> Result<(), End> {
+    async fn join(&mut self, camera: CameraId, offer: String, talk: bool) -> Result<(), End> {
         self.leave().await;
         let may_join = self
             .may_watch(camera)
@@ -213,6 +228,7 @@ impl Session {
         let offer = ViewerOffer {
             sdp: offer,
             candidates: CandidateDelivery::Trickled,
+            may_talk: talk && self.who_talks(camera).is_ok(),
         };
         let joined = self
             .http
@@ -245,6 +261,64 @@ impl Session {
         } else {
             Err(ApiError::no_camera())
         }
+    }
+
+    /// Whose voice it would be.
+    fn who_talks(&self, camera: CameraId) -> Result<Arc<str>, ApiError> {
+        let asker = self.http.accounts.current(&self.who);
+        let asker = asker.ok_or_else(ApiError::unknown_caller)?;
+        if asker.may_watch(camera) && asker.may_talk() {
+            return Ok(asker.name);
+        }
+        let text = "only operators and administrators may talk to cameras; an administrator can change your role";
+        Err(ApiError::forbidden(Code::MayNotTalk, text))
+    }
+
+    async fn begin_turn(&mut self) -> Result<(), End> {
+        let message = match self.take_turn().await {
+            Ok(()) => {
+                self.talks_until = Some(Instant::now() + LONGEST_TURN);
+                ServerMessage::Talking
+            }
+            Err(refusal) => ServerMessage::hushed(Some(refusal.reason)),
+        };
+        Ok(self.outbox.send(&message)?)
+    }
+
+    async fn take_turn(&self) -> Result<(), ApiError> {
+        let Some(watching) = self.watching else {
+            let text = "watch the camera first: only its viewers can talk to it";
+            let reason = Reason::new(Code::WatchFirst, text);
+            return Err(ApiError::new(StatusCode::NOT_FOUND, reason));
+        };
+        let name = self.who_talks(watching.camera)?;
+        Ok(self.http.supervisor.talk(watching.viewer, name).await?)
+    }
+
+    async fn end_turn(&mut self, why: Option<Reason>) -> Result<(), End> {
+        self.talks_until = None;
+        if let Some(watching) = self.watching {
+            self.http.supervisor.hush(watching.viewer).await;
+        }
+        Ok(self.outbox.send(&ServerMessage::hushed(why))?)
+    }
+
+    async fn on_turn_over(&mut self) -> Result<(), End> {
+        let text = "a turn is a minute long at most; press again to go on";
+        self.end_turn(Some(Reason::new(Code::TurnIsOver, text)))
+            .await
+    }
+
+    /// What the event says may be over already, so that how it stands is asked.
+    fn on_talk_changed(&mut self, watching: Watching) -> Result<(), End> {
+        let talker = self.http.supervisor.talker(watching.camera);
+        let its = talker.is_some_and(|talker| talker.viewer == watching.viewer);
+        if its || self.talks_until.take().is_none() {
+            return Ok(());
+        }
+        let text = "the camera is being started anew; press again once it is back";
+        let reason = Reason::new(Code::TalkBrokeOff, text);
+        Ok(self.outbox.send(&ServerMessage::hushed(Some(reason)))?)
     }
 
     fn answer(&self, joined: JoinedStream) -> Result<(), End> {
@@ -292,6 +366,7 @@ impl Session {
 
     async fn leave(&mut self) {
         self.candidates = None;
+        self.talks_until = None;
         if let Some(watching) = self.watching.take() {
             self.http.supervisor.leave(watching.viewer).await;
         }
@@ -305,6 +380,9 @@ impl Session {
             Ok(SupervisorEvent::StreamChanged(stream)) if stream.camera == watching.camera => {
                 Ok(self.outbox.send(&ServerMessage::state(&stream))?)
             }
+            Ok(SupervisorEvent::TalkChanged { camera, .. }) if camera == watching.camera => {
+                self.on_talk_changed(watching)
+            }
             Ok(SupervisorEvent::ViewerGone {
                 viewer,
                 reason,
@@ -314,6 +392,7 @@ impl Session {
             Ok(
                 SupervisorEvent::StreamChanged(_)
                 | SupervisorEvent::ViewerJoined { .. }
+                | SupervisorEvent::TalkChanged { .. }
                 | SupervisorEvent::CameraEvent(_)
                 | SupervisorEvent::ViewerGone { .. }
                 | SupervisorEvent::CameraChanged(_),
@@ -350,6 +429,7 @@ impl Session {
             return Ok(());
         };
         self.candidates = None;
+        self.talks_until = None;
         let stream = self.http.supervisor.stream(watching.camera);
         let (state, failure) = match stream {
             Some(stream) => (stream.phase.as_str(), stream.error),
@@ -359,6 +439,14 @@ impl Session {
         let reason = failure.unwrap_or(reason);
         let message = ServerMessage::stopped(reason, state, retry);
         Ok(self.outbox.send(&message)?)
+    }
+}
+
+/// Returns at that time, where there is one.
+async fn reached(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -89,6 +89,7 @@ pub(super) async fn create(
     let offer = ViewerOffer {
         sdp: offer,
         candidates: CandidateDelivery::InAnswer,
+        may_talk: false, // there is no way to ask for a turn
     };
     let joined = http.supervisor.join(camera, offer, origin).await?;
     let tag = new_tag();

@@ -102,6 +102,7 @@ pub(in crate::http) async fn forget_gone_viewers(http: HttpState) {
             Ok(
                 SupervisorEvent::StreamChanged(_)
                 | SupervisorEvent::ViewerJoined { .. }
+                | SupervisorEvent::TalkChanged { .. }
                 | SupervisorEvent::CameraEvent(_)
                 | SupervisorEvent::CameraChanged(_),
             ) => {}
