@@ -14,9 +14,17 @@ const VIDEO: &str = "#video";
 
 /// A page that shows the one camera of a program, live.
 async fn with_picture<F: Future<Output = ()>>(test: impl FnOnce(Page, Program) -> F) {
-    let program = Program::start(Plan::to_look_at(Moved::BuiltIn, 1)).await;
     let browser = Browser::start().await;
     let page = browser.page().await;
+    with_picture_on(page, test).await;
+    browser.stop().await;
+}
+
+async fn with_picture_on<F: Future<Output = ()>>(
+    page: Page,
+    test: impl FnOnce(Page, Program) -> F,
+) {
+    let program = Program::start(Plan::to_look_at(Moved::BuiltIn, 1)).await;
     let [camera] = program.camera_ids();
     let opened = async {
         page.open(&program.url(&format!("/viewer?camera={camera}")))
@@ -28,7 +36,6 @@ async fn with_picture<F: Future<Output = ()>>(test: impl FnOnce(Page, Program) -
         page.clone().close().await;
     })
     .await;
-    browser.stop().await;
 }
 
 async fn press(page: &Page, key: &str) {
@@ -168,10 +175,11 @@ async fn talk_button(page: &Page, what: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_camera_hears_who_holds_the_button_and_the_others_see_it() {
     let _turn = take_turn();
-    with_picture(|page, program| async move {
+    let browser = Browser::start().await;
+    let page = browser.page_with_microphone().await;
+    let other = browser.page_with_microphone().await;
+    with_picture_on(page, |page, program| async move {
         let [camera] = program.camera_ids();
-        let other_browser = Browser::start().await;
-        let other = other_browser.page().await;
         other
             .open(&program.url(&format!("/viewer?camera={camera}")))
             .await;
@@ -238,12 +246,9 @@ async fn the_camera_hears_who_holds_the_button_and_the_others_see_it() {
                 && document.getElementById('talk').dataset.step === 'idle'",
         )
         .await;
-        and_then_clean_up(async {}, async {
-            other.close().await;
-            other_browser.stop().await;
-        })
-        .await;
+        other.close().await;
         program.stop().await;
     })
     .await;
+    browser.stop().await;
 }

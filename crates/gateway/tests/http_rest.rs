@@ -166,7 +166,7 @@ async fn answers_have_every_field_that_existing_installations_read() {
             .post_json(&format!("{prefix}/streams/{CAMERA}/start"), None)
             .await;
         assert_eq!(status, StatusCode::CONFLICT);
-        assert_eq!(fields(&refused), ["error", "session_id"]);
+        assert_eq!(fields(&refused), ["code", "error", "session_id", "values"]);
         assert_eq!(refused["session_id"], session_id.as_str());
 
         let (status, stopped) = gateway
@@ -200,7 +200,7 @@ async fn what_does_not_run_is_not_found() {
         .await;
     assert_eq!(
         (status, fields(&refused)),
-        (StatusCode::NOT_FOUND, vec!["error"])
+        (StatusCode::NOT_FOUND, vec!["code", "error", "values"])
     );
     for path in [
         format!("/streams/{CAMERA}"),

@@ -94,6 +94,15 @@ impl Browser {
         self.page_with(device, &[]).await
     }
 
+    /// One with a microphone that beeps, which every page may use. Such pages are told this machine's addresses.
+    pub(crate) async fn page_with_microphone(&self) -> Page {
+        let microphone = [
+            "--use-fake-device-for-media-stream",
+            "--use-fake-ui-for-media-stream",
+        ];
+        self.page_with(Device::default(), &microphone).await
+    }
+
     /// A fresh browser with an empty profile, that is given these arguments too.
     pub(crate) async fn page_with(&self, device: Device, more: &[&str]) -> Page {
         let language = if device.german {
@@ -120,9 +129,6 @@ impl Browser {
             // Muted pictures play at once, sound only after a click: what people have.
             "--autoplay-policy=document-user-activation-required",
             "--window-size=1400,1000",
-            // A microphone that beeps, and somebody who allows it.
-            "--use-fake-device-for-media-stream",
-            "--use-fake-ui-for-media-stream",
         ];
         let arguments = [&arguments[..], more].concat();
         let mut options = json!({"binary": CHROMIUM, "args": arguments});

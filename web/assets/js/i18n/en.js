@@ -273,7 +273,7 @@ export default {
   'push.on': 'Notify me on this device',
   'push.is-on': 'This device is notified now.',
   'push.off': 'Notifications are switched off on this server (push.enabled).',
-  'push.insecure': 'Browsers allow notifications on pages with https:// only. Open this server by such an address.',
+  'push.insecure': 'Browsers allow notifications on pages with https only. Open this server by such an address.',
   'push.install': 'On this device it works from the home screen only: tap Share, then “Add to Home Screen”, and open Apiary from there.',
   'push.unsupported': 'This browser cannot be notified. Take another one, or update it.',
   'push.denied': 'Notifications of this page are forbidden in this browser. Allow them beside the address, or in the settings of the browser, and reload.',

@@ -60,7 +60,7 @@ export class Player extends EventTarget {
    * @param {import('./signaling.js').Server} [server] the page's own, unless it is another one
    * @param {() => unknown} [refused] what to do when it refuses: a browser does not say why, and that nobody is logged in any more
    *   is one reason
-   * @param {boolean} [speaks] whether somebody may want to talk to the camera
+   * @param {boolean} [speaks] whether somebody may come to talk to the camera: the connection is then made for it
    */
   constructor(camera, video, server = { origin: location.origin, token: '' }, refused = enter, speaks = false) {
     super();

@@ -10,7 +10,6 @@ import { html, nothing } from '../../vendor/lit.js';
 import { t } from '../i18n/i18n.js';
 import { Awake } from '../media/awake.js';
 import { Player } from '../media/player.js';
-import { me } from '../session.js';
 import { Zoom } from '../media/zoom.js';
 import { number, sentence } from '../words.js';
 import { AppElement, GIVEN } from './element.js';
@@ -84,7 +83,8 @@ export class Stage extends AppElement {
     video.muted = localStorage.getItem(MUTED_KEY) !== 'off';
     this.#zoom = new Zoom(this.find('.frame', HTMLElement), video);
     this.#zoom.addEventListener('change', () => this.requestUpdate());
-    this.player = new Player(this.camera, video, undefined, undefined, me.mayTalk);
+    // Who may talk is not known yet. The server lets through those who may.
+    this.player = new Player(this.camera, video, undefined, undefined, true);
     for (const news of ['phase', 'sample']) this.player.addEventListener(news, () => this.requestUpdate());
     video.addEventListener('volumechange', () => this.requestUpdate());
     video.addEventListener('leavepictureinpicture', () => this.#onVisibility());

@@ -19,28 +19,19 @@ const TAP_MS = 300;
 export class Talk extends AppElement {
   static properties = { player: { attribute: false }, since: { attribute: false }, step: { state: true } };
 
-  /** Where this page's turn stands. @type {'idle' | 'asking' | 'talking'} */ step;
   /** @type {MediaStreamTrack | null} */ #sound = null;
   /** @type {Player | null} */ #heard = null;
   #pressedAt = 0;
   #pressed = false;
   #lifetime = new AbortController();
 
-  #onTurn = () => {
-    const player = /** @type {Player} */ (this.player);
-    if (player.talks) {
-      if (this.step !== 'idle') this.step = 'talking';
-    } else if (this.step !== 'idle' && this.#sound) {
-      if (player.hushed) tell(sentence(player.hushed), true);
-      this.#finish();
-    }
-  };
+  #onTurn = () => this.#hear();
 
   constructor() {
     super();
     /** @type {Player | null} */ this.player = null;
     /** Since when somebody talks to this camera. @type {string | null} */ this.since = null;
-    this.step = 'idle';
+    /** Where this page's turn stands. */ this.step = /** @type {'idle' | 'asking' | 'talking'} */ ('idle');
   }
 
   connectedCallback() {
@@ -125,6 +116,17 @@ export class Talk extends AppElement {
     if (!this.#pressed) return;
     this.#pressed = false;
     if (performance.now() - this.#pressedAt >= TAP_MS) this.end();
+  }
+
+  /** It is this page's turn, or is not any more. */
+  #hear() {
+    const player = /** @type {Player} */ (this.player);
+    if (player.talks) {
+      if (this.step !== 'idle') this.step = 'talking';
+    } else if (this.step !== 'idle' && this.#sound) {
+      if (player.hushed) tell(sentence(player.hushed), true);
+      this.#finish();
+    }
   }
 
   /** Talks, as soon as there is a microphone and it is this page's turn. */
