@@ -164,7 +164,7 @@ async fn a_device_is_notified_as_somebody_chooses_on_it() {
         )
         .await;
         page.run("location.reload()").await;
-        page.until("not secure", &format!("{why}.includes('https://')"))
+        page.until("not secure", &format!("{why}.includes('with https')"))
             .await;
     };
     and_then_clean_up(test, async { page.clone().close().await }).await;
