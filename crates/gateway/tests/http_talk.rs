@@ -6,7 +6,6 @@ mod http_support;
 
 use apiary::auth::{Actor, NewUser, Principal};
 use apiary::secret::Secret;
-use apiary_media::engine::EngineEvent;
 use apiary_store::{CameraScope, Role};
 use http_support::{CAMERA, Gateway, OFFER, Socket, id};
 use serde_json::{Value, json};
@@ -51,6 +50,12 @@ async fn one_talks_and_the_others_wait_for_their_turn() {
         .map(ToString::to_string)
         .collect();
     assert_eq!(talking, [viewer]);
+    assert!(talking_since(&gateway).await.is_string());
+
+    // Asking again changes nothing: it is still its turn, and everybody is still told.
+    say(&mut page, "talk").await;
+    page.hear_type("talking").await;
+    assert_eq!(gateway.engine.talking().len(), 1);
     assert!(talking_since(&gateway).await.is_string());
 
     say(&mut other, "talk").await;
@@ -102,10 +107,8 @@ async fn a_page_whose_voice_gets_through_no_more_is_told() {
     join(&mut page).await;
     say(&mut page, "talk").await;
     page.hear_type("talking").await;
-    gateway.engine.say(EngineEvent::TalkEnded {
-        camera: id(CAMERA),
-        viewer: gateway.engine.viewers()[0],
-    });
+    let viewer = gateway.engine.viewers()[0];
+    gateway.engine.break_off(id(CAMERA), viewer);
     let why = refusal(&mut page).await;
     assert!(why.contains("started anew"), "{why}");
     // It may have another turn.

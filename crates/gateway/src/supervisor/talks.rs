@@ -66,13 +66,16 @@ impl Shared {
 
 impl Supervisor {
     /// Passes a viewer's voice on to its camera until [`Supervisor::hush`], or it leaves, or the camera is told to play again.
-    /// `name` is whose voice it is.
+    /// `name` is whose voice it is. One whose turn it is already has it still.
     ///
     /// # Errors
     /// When somebody else talks to that camera, it has sent no sound yet, or the viewer cannot or may not talk.
     pub async fn talk(&self, viewer: ViewerId, name: Arc<str>) -> Result<(), TalkError> {
         let camera = self.shared.viewers.camera_of(viewer);
         let camera = camera.ok_or(EngineError::UnknownViewer(viewer))?;
+        if self.talker(camera).is_some_and(|now| now.viewer == viewer) {
+            return Ok(());
+        }
         let talker = Talker {
             viewer,
             name,

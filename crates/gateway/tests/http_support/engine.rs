@@ -97,6 +97,12 @@ impl FakeEngine {
         self.state().viewers.keys().copied().collect()
     }
 
+    /// A viewer's voice gets through no more, as when its camera is told to play again.
+    pub(crate) fn break_off(&self, camera: CameraId, viewer: ViewerId) {
+        self.state().talking.remove(&viewer);
+        self.say(EngineEvent::TalkEnded { camera, viewer });
+    }
+
     /// Whose voices it passes on.
     pub(crate) fn talking(&self) -> HashSet<ViewerId> {
         self.state().talking.clone()
@@ -279,7 +285,10 @@ impl MediaEngine for FakeEngine {
         if !state.speakers.contains(&viewer) {
             return Err(EngineError::NoVoice(viewer));
         }
-        state.talking.insert(viewer);
+        if !state.talking.insert(viewer) {
+            let camera = state.viewers.get(&viewer).copied();
+            return Err(EngineError::Talking(camera.unwrap()));
+        }
         Ok(())
     }
 

@@ -277,7 +277,9 @@ impl Session {
     async fn begin_turn(&mut self) -> Result<(), End> {
         let message = match self.take_turn().await {
             Ok(()) => {
-                self.talks_until = Some(Instant::now() + LONGEST_TURN);
+                // Asking again in one's own turn makes it no longer.
+                self.talks_until
+                    .get_or_insert_with(|| Instant::now() + LONGEST_TURN);
                 ServerMessage::Talking
             }
             Err(refusal) => ServerMessage::hushed(Some(refusal.reason)),
