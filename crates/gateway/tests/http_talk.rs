@@ -4,9 +4,9 @@
 
 mod http_support;
 
-use apiary::auth::{Actor, NewUser, Principal};
+use apiary::auth::{Actor, NewUser, Principal, UserChange};
 use apiary::secret::Secret;
-use apiary_store::{CameraScope, Role};
+use apiary_store::{CameraScope, Role, UserId};
 use http_support::{CAMERA, Gateway, OFFER, Socket, id};
 use serde_json::{Value, json};
 
@@ -136,7 +136,7 @@ async fn who_watches_nothing_or_did_not_ask_cannot_talk() {
 }
 
 /// The signaling socket of a new user, and what the server says of them.
-async fn user(gateway: &Gateway, name: &str, role: Role) -> (Socket, Value) {
+async fn user(gateway: &Gateway, name: &str, role: Role) -> (Socket, Value, UserId) {
     let new = NewUser {
         name: name.to_owned(),
         password: Secret::new(PASSWORD),
@@ -148,7 +148,7 @@ async fn user(gateway: &Gateway, name: &str, role: Role) -> (Socket, Value) {
         principal: &principal,
         ip: None,
     };
-    gateway.accounts.create_user(actor, new).await.unwrap();
+    let row = gateway.accounts.create_user(actor, new).await.unwrap();
     let login = gateway
         .request("POST", "/api/auth/login")
         .json(&json!({ "name": name, "password": PASSWORD }));
@@ -168,25 +168,42 @@ async fn user(gateway: &Gateway, name: &str, role: Role) -> (Socket, Value) {
         gateway.http,
         token["token"].as_str().unwrap()
     );
-    (Socket::open(&url, None).await.unwrap(), me)
+    (Socket::open(&url, None).await.unwrap(), me, row.user)
 }
 
 #[tokio::test]
 async fn to_talk_takes_an_operator() {
     let gateway = Gateway::start_closed().await;
     gateway.camera_says_hello(CAMERA).await;
-    let (mut vera, me) = user(&gateway, "vera", Role::Viewer).await;
+    let (mut vera, me, _) = user(&gateway, "vera", Role::Viewer).await;
     assert_eq!(me["may_talk"], false);
     join(&mut vera).await;
     say(&mut vera, "talk").await;
     let why = refusal(&mut vera).await;
     assert!(why.contains("only operators"), "{why}");
-    let (mut olaf, me) = user(&gateway, "olaf", Role::Operator).await;
+    let (mut olaf, me, id_of_olaf) = user(&gateway, "olaf", Role::Operator).await;
     assert_eq!(me["may_talk"], true);
     join(&mut olaf).await;
     say(&mut olaf, "talk").await;
     olaf.hear_type("talking").await;
     let talker = gateway.supervisor.talker(id(CAMERA)).unwrap();
     assert!(talker.name.starts_with("olaf"), "{}", talker.name);
+
+    // Who may not any more is not heard to the end of the turn.
+    let principal = Principal::anybody();
+    let actor = Actor {
+        principal: &principal,
+        ip: None,
+    };
+    let change = UserChange {
+        role: Some(Role::Viewer),
+        ..UserChange::default()
+    };
+    let changed = gateway.accounts.change_user(actor, id_of_olaf, change);
+    changed.await.unwrap();
+    let why = refusal(&mut olaf).await;
+    assert!(why.contains("only operators"), "{why}");
+    assert!(gateway.engine.talking().is_empty());
+    assert!(gateway.supervisor.talker(id(CAMERA)).is_none());
     gateway.stop().await;
 }

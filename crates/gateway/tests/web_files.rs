@@ -4,9 +4,8 @@
 
 mod web_support;
 
-use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use apiary::reason::Code;
@@ -58,54 +57,5 @@ fn what_is_vendored_is_what_the_packages_hold() {
             vendored == fs::read(made.path().join(file)).unwrap(),
             "web/assets/vendor/{file} differs: run scripts/vendor-web.sh"
         );
-    }
-}
-
-/// Browsers fetch modules that are named ahead all at once, instead of level by level: this is most of the time to the first picture.
-#[test]
-fn the_page_names_all_modules_of_a_cameras_view_ahead() {
-    let web = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../web");
-    let mut needed = BTreeSet::new();
-    for entry in ["main.js", "i18n/en.js", "views/camera.js"] {
-        follow(&web.join("assets/js").join(entry), &mut needed);
-    }
-    let page = fs::read_to_string(web.join("index.html")).unwrap();
-    let named: BTreeSet<PathBuf> = page
-        .lines()
-        .filter_map(|line| {
-            line.split_once(" rel=\"modulepreload\" href=\"/")?
-                .1
-                .split('"')
-                .next()
-        })
-        .map(|path| web.join(path))
-        .collect();
-    needed.remove(&web.join("assets/js/main.js"));
-    assert!(needed.len() > 15, "{needed:?}");
-    assert_eq!(named, needed);
-}
-
-/// The module and all that it imports, to the last.
-fn follow(module: &Path, found: &mut BTreeSet<PathBuf>) {
-    if !found.insert(module.to_owned()) || module.parent().unwrap().ends_with("vendor") {
-        return;
-    }
-    let text = fs::read_to_string(module).unwrap();
-    let imported = text.lines().filter_map(|line| {
-        let line = line
-            .strip_prefix("import ")
-            .or_else(|| line.strip_prefix("} from "))?;
-        line.split('\'').nth(1)
-    });
-    for path in imported {
-        let mut target = module.parent().unwrap().to_owned();
-        for part in path.split('/') {
-            match part {
-                "." => {}
-                ".." => assert!(target.pop()),
-                name => target.push(name),
-            }
-        }
-        follow(&target, found);
     }
 }

@@ -15,8 +15,9 @@ mod support;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
-use support::{Camera, Frame, House};
+use support::{Camera, Frame, House, Viewer};
 
 /// Allocations of all threads that are named like a worker.
 static BY_WORKERS: AtomicU64 = AtomicU64::new(0);
@@ -60,13 +61,20 @@ const AT_ONCE: usize = 10;
 /// A new group of pictures begins this often.
 const GROUP: usize = 60;
 
+/// Viewers say so often that they are there, well before they would count as gone.
+const CHECK_IN_EVERY: Duration = Duration::from_secs(1);
+
 /// Sends `pictures` with sound beside each. All the time the engine has read nearly all, and sent it to the viewers, so
-/// that there are never more packets on their way than its buffers are made for.
-fn send(house: &House, camera: &mut Camera, pictures: usize, viewers: &[u8]) {
+/// that there are never more packets on their way than its buffers are made for. Viewers are numbered from 1.
+fn send(house: &House, camera: &mut Camera, pictures: usize, viewers: &[Viewer]) {
+    let mut checked_in = Instant::now();
     for begin in (0..pictures).step_by(AT_ONCE) {
-        let sent_before: Vec<u64> = viewers
-            .iter()
-            .map(|&viewer| house.sent_to(viewer))
+        if checked_in.elapsed() > CHECK_IN_EVERY {
+            checked_in = Instant::now();
+            viewers.iter().for_each(Viewer::check_in);
+        }
+        let sent_before: Vec<u64> = (1..=viewers.len())
+            .map(|viewer| house.sent_to(viewer as u8))
             .collect();
         let from_camera_before = camera.sent.get();
         for number in begin..begin + AT_ONCE {
@@ -79,7 +87,7 @@ fn send(house: &House, camera: &mut Camera, pictures: usize, viewers: &[u8]) {
         }
         house.wait_read(1, camera);
         let from_camera = camera.sent.get() - from_camera_before;
-        for (&viewer, before) in viewers.iter().zip(sent_before) {
+        for (viewer, before) in (1..).zip(sent_before) {
             house.wait_sent(viewer, before + from_camera);
         }
     }
@@ -96,11 +104,11 @@ fn packets_are_received_relayed_and_sent_without_allocating() {
         viewer.connect();
     }
     // Until the rings hold all that they will.
-    send(&house, &mut camera, 3_000, &[1, 2]);
+    send(&house, &mut camera, 3_000, &viewers);
 
     let (packets_before, allocations_before) =
         (house.stats(1).packets, BY_WORKERS.load(Ordering::Relaxed));
-    send(&house, &mut camera, 3_000, &[1, 2]);
+    send(&house, &mut camera, 3_000, &viewers);
     assert!(allocations_before > 0, "joining allocates, and is counted");
     let packets = house.stats(1).packets - packets_before;
     let allocations = BY_WORKERS.load(Ordering::Relaxed) - allocations_before;

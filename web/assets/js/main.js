@@ -1,8 +1,8 @@
 // @ts-check
-/** Where the app begins. */
-import { language } from './i18n/i18n.js';
-import './views/app.js';
+/** Where the app begins. Each part runs as soon as what it needs is there; the camera that a page is opened for needs least. */
 
-document.documentElement.lang = language;
+const camera = new URLSearchParams(location.search).get('camera')?.toUpperCase();
+if (camera && location.pathname.endsWith('/viewer')) void import('./media/ahead.js').then(({ begin }) => begin(camera));
+void import('./views/app.js');
 // Without it nothing is lost but the words while the server cannot be reached; plain HTTP has none.
 if ('serviceWorker' in navigator) void navigator.serviceWorker.register('/sw.js').catch(() => {});

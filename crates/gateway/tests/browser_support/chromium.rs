@@ -18,6 +18,8 @@ use super::{DEADLINE, screenshots};
 
 pub(crate) const CHROMIUM: &str = "/usr/bin/chromium";
 const CHROMEDRIVER: &str = "/usr/bin/chromedriver";
+/// How often the driver is started until it has found a port of its own.
+const STARTS: u32 = 5;
 
 /// A command of Chromium's own protocol, which ChromeDriver passes on.
 #[derive(Debug)]
@@ -53,6 +55,21 @@ impl Browser {
                 "{program} is missing: run ./test.sh, which installs what the browser tests need"
             );
         }
+        let mut refused = String::new();
+        for _ in 0..STARTS {
+            match Self::start_once().await {
+                Ok(browser) => return browser,
+                Err(why) => refused = why,
+            }
+        }
+        panic!("ChromeDriver did not start {STARTS} times, at last with: {refused}");
+    }
+
+    /// # Errors
+    ///
+    /// What the driver said before it ended. It takes a free port of IPv6 and then wants the same one of IPv4, which a
+    /// test beside this one may have got.
+    async fn start_once() -> Result<Self, String> {
         let mut driver = Command::new(CHROMEDRIVER)
             .arg("--port=0")
             .stdout(Stdio::piped())
@@ -63,25 +80,23 @@ impl Browser {
             .unwrap();
         let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
         let port = tokio::time::timeout(DEADLINE, async {
-            loop {
-                let line = lines
-                    .next_line()
-                    .await
-                    .unwrap()
-                    .expect("ChromeDriver ended at once");
+            let mut said = Vec::new();
+            while let Some(line) = lines.next_line().await.unwrap() {
                 if let Some((_, port)) = line.split_once("started successfully on port ") {
-                    return port.trim_end_matches('.').to_owned();
+                    return Ok(port.trim_end_matches('.').to_owned());
                 }
+                said.push(line);
             }
+            Err(said.join("\n"))
         })
         .await
-        .expect("ChromeDriver did not start");
+        .expect("ChromeDriver did not start")?;
         // The pipe is read to its end, so that the driver never blocks on it.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Self {
+        Ok(Self {
             driver,
             url: format!("http://127.0.0.1:{port}"),
-        }
+        })
     }
 
     /// A fresh browser with an empty profile, on a desk.

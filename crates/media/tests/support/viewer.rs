@@ -201,6 +201,12 @@ impl Viewer {
         self.run_until("the frame", |viewer| viewer.frames.contains(frame));
     }
 
+    /// Says that it is still there, without a look at what came: its last connectivity check, once more.
+    pub(crate) fn check_in(&self) {
+        let request = self.wire.request.as_ref().expect("it is connected");
+        self.socket.send_to(request, self.engine.unwrap()).unwrap();
+    }
+
     /// Counts what has arrived already.
     pub(crate) fn drain(&mut self) {
         self.socket.set_nonblocking(true).unwrap();

@@ -303,6 +303,7 @@ const german = {
   'push.switch-off': 'Ausschalten',
 
   'account.log-out': 'Abmelden',
+  'admin.title': 'Verwaltung',
   'admin.only': 'Diese Seite ist für Verwalter.',
   'shares.title': 'Freigabelinks',
   'shares.hint': 'Wer den Link hat, kann bis zu seinem Ende eine Kamera ansehen und sonst nichts.',

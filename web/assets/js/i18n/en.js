@@ -7,7 +7,7 @@ export default {
   nav: 'Main',
   'nav.cameras': 'Cameras',
   'nav.events': 'Events',
-  'nav.admin': 'Administration',
+  'nav.admin': 'Admin',
   'nav.account': 'Account',
   language: 'Language',
   start: 'Start',
@@ -300,6 +300,7 @@ export default {
   'push.switch-off': 'Switch off',
 
   'account.log-out': 'Log out',
+  'admin.title': 'Administration',
   'admin.only': 'This page is for administrators.',
   'shares.title': 'Share links',
   'shares.hint': 'Whoever has the link can watch one camera until it ends, and nothing else.',

@@ -72,7 +72,7 @@ export class Attempt {
       opened: () => this.#sendOffer(),
       received: (/** @type {import('./signaling.js').Message} */ message) => this.#receive(message),
       closed: (/** @type {string} */ why, /** @type {boolean} */ opened) => {
-        if (!opened) handler.refused();
+        if (!opened) this.#handler.refused();
         this.#end({ text: why, final: false, failed: false });
       },
     };
@@ -80,6 +80,15 @@ export class Attempt {
     else invitation?.close();
     this.#signaling = invitation?.open ? invitation : new Signaling(signalingUrl(server), listener);
     void this.#makeOffer(server);
+  }
+
+  /**
+   * Tells somebody else from now on.
+   *
+   * @param {AttemptHandler} handler
+   */
+  serve(handler) {
+    this.#handler = handler;
   }
 
   get iceState() {

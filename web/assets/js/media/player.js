@@ -12,6 +12,7 @@
  * @typedef {import('./attempt.js').Ending} Ending
  */
 import { enter } from '../session.js';
+import { take } from './ahead.js';
 import { Attempt } from './attempt.js';
 import { t } from '../i18n/i18n.js';
 import { sentence } from '../words.js';
@@ -132,7 +133,8 @@ export class Player extends EventTarget {
     const invitation = this.#invitation;
     this.#invitation = null;
     this.#leave();
-    this.#attempt = new Attempt(this.#camera, this.#server, {
+    /** @type {import('./attempt.js').AttemptHandler} */
+    const handler = {
       track: (stream) => this.#show(stream),
       connected: () => this.#onConnected(),
       ice: () => this.dispatchEvent(new Event('ice')),
@@ -141,9 +143,13 @@ export class Player extends EventTarget {
       refused: () => this.#refused(),
       turn: (talks, why) => this.#onTurn(talks, why),
       ended: (ending) => this.#onEnded(ending),
-    }, invitation, this.#speaks);
+    };
+    // Only pages of cameras begin ahead, and their players are the ones that speak.
+    const begun = this.#speaks ? take(this.#camera) : null;
+    this.#attempt = begun?.attempt ?? new Attempt(this.#camera, this.#server, handler, invitation, this.#speaks);
     // What is wrong stays to be read while it is tried again and again.
     this.#become('connecting', this.#failures > 1 ? this.detail : t('player.connecting'));
+    begun?.handTo(handler);
   }
 
   /**

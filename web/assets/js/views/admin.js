@@ -35,7 +35,7 @@ export class Admin extends AppElement {
 
   connectedCallback() {
     super.connectedCallback();
-    document.title = `${t('nav.admin')} · Apiary`;
+    document.title = `${t('admin.title')} · Apiary`;
     void this.#read();
   }
 
@@ -47,7 +47,7 @@ export class Admin extends AppElement {
   render() {
     if (!me.isAdmin) return me.user ? html`<p class="notice bad">${t('admin.only')}</p>` : nothing;
     return html`<div class="account">
-      <h1>${t('nav.admin')}</h1>
+      <h1>${t('admin.title')}</h1>
       <p><a class="button" id="welcome" href="/welcome">${t('welcome.open')}</a></p>
       <apiary-system></apiary-system>
       ${me.hasAccount ? this.#userPanel() : html`<p class="notice">${t('account.off')}</p>`}

@@ -1,13 +1,15 @@
 // @ts-check
 /** The app around its views: where one can go, and what concerns all of them. */
 import { html, keyed, nothing } from '../../vendor/lit.js';
-import { t } from '../i18n/i18n.js';
+import { language, t } from '../i18n/i18n.js';
 import { live, Watching } from '../live.js';
 import { AppElement } from '../parts/element.js';
 import { icon, mark } from '../parts/icons.js';
 import '../parts/notice.js';
 import { route } from '../route.js';
 import { enter, me, wasKnown, WELCOMED_KEY } from '../session.js';
+
+document.documentElement.lang = language;
 
 /** @typedef {{load: () => Promise<unknown>, render: () => unknown, gate?: true}} View `gate`: for strangers too */
 
@@ -76,8 +78,17 @@ export class App extends AppElement {
     this.requestUpdate();
   }
 
-  updated() {
+  /** What stands on the page until there is a view stays until then. */
+  shouldUpdate() {
     if (this.#stuck && live.connected) location.reload();
+    return this.ready;
+  }
+
+  willUpdate() {
+    if (!this.hasUpdated) this.replaceChildren();
+  }
+
+  updated() {
     // Who administers a house without any camera is led to the assistant, unless it was put off here.
     const first = this.path === '/' && live.known && live.cameras.size === 0;
     if (first && me.isAdmin && me.hasAccount && !localStorage.getItem(WELCOMED_KEY)) route.replace('/welcome');
@@ -86,7 +97,7 @@ export class App extends AppElement {
   render() {
     const view = VIEWS[this.path];
     document.body.dataset.role = me.user?.role ?? '';
-    if (!view || !this.ready) return html`<main id="main"></main>`;
+    if (!view) return nothing;
     if (view.gate) return html`<main class="gate" id="main">${view.render()}</main><apiary-notice></apiary-notice>`;
     return html`
       <a class="skip" href="#main">${t('skip')}</a>
@@ -134,8 +145,7 @@ customElements.define('apiary-app', App);
 async function keepNotified() {
   const isNotified = 'Notification' in window && Notification.permission === 'granted';
   if (!isNotified || !me.user || me.user.guest || route.path === '/account') return; // which does it itself
-  const { known } = await import('../push.js');
-  await known().catch(() => {}); // the next page tries again
+  await import('../push.js').then(({ known }) => known()).catch(() => {}); // the next page tries again
 }
 
 function trouble() {

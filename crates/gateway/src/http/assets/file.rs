@@ -1,6 +1,7 @@
 //! Files, as they are answered.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use axum::body::Bytes;
@@ -10,6 +11,7 @@ use rust_embed::RustEmbed;
 
 use super::encoding::{Compressed, Encoding};
 use super::no_file;
+use super::page::{self, Language, View};
 
 #[derive(RustEmbed)]
 #[folder = "../../web"]
@@ -20,18 +22,26 @@ pub(super) struct Web;
 const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache");
 /// What never changes, since its address would.
 const FOR_EVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
-const UNENCODED: HeaderValue = HeaderValue::from_static("Accept-Encoding");
+const BY_ENCODING: HeaderValue = HeaderValue::from_static("Accept-Encoding");
+const BY_LANGUAGE_TOO: HeaderValue = HeaderValue::from_static("Accept-Encoding, Accept-Language");
 /// Length of the digest in addresses, in hexadecimal digits.
 const DIGEST: usize = 16;
 /// What pages and styles write before the path of a file.
-const PREFIX: &str = "/assets/";
+pub(super) const PREFIX: &str = "/assets/";
 
 /// All files.
 #[derive(Debug)]
 pub(in crate::http) struct Assets {
-    /// Over all files; `None` where they can change while the program runs.
-    digest: Option<String>,
+    /// What is worked out once, or `None` where files can change while the program runs.
+    fixed: Option<Fixed>,
     compressed: Compressed,
+}
+
+#[derive(Debug)]
+struct Fixed {
+    /// Over all files.
+    digest: String,
+    pages: HashMap<(View, Language), Bytes>,
 }
 
 impl Assets {
@@ -47,7 +57,7 @@ impl Assets {
     /// Files that stay as they are.
     pub(super) fn fixed() -> Self {
         Self {
-            digest: Some(digest_of_all()),
+            fixed: Some(Fixed::of_now()),
             compressed: Compressed::default(),
         }
     }
@@ -55,27 +65,30 @@ impl Assets {
     /// Files that may change.
     pub(super) fn changing() -> Self {
         Self {
-            digest: None,
+            fixed: None,
             compressed: Compressed::default(),
         }
     }
 
-    /// A page, with the digest in the addresses of what it loads.
-    pub(super) async fn page(&self, path: &str, headers: &HeaderMap) -> Response {
-        let Some(page) = read(path) else {
-            return no_file(path);
+    /// The page of the app as a view of it needs it, with the digest in the addresses of what it loads.
+    pub(super) async fn page(&self, view: View, headers: &HeaderMap) -> Response {
+        let language = Language::wanted(headers);
+        let page = match &self.fixed {
+            Some(fixed) => fixed.pages.get(&(view, language)).cloned(),
+            None => page::made(view, language).map(Bytes::from),
         };
-        let page = match &self.digest {
-            Some(digest) => with_digest(&page, digest),
-            None => page,
+        let Some(page) = page else {
+            return no_file(page::APP);
         };
-        self.answer(path, page, REVALIDATE, headers).await
+        let mut response = self.answer(page::APP, page, REVALIDATE, headers).await;
+        response.headers_mut().insert(header::VARY, BY_LANGUAGE_TOO);
+        response
     }
 
     /// A file as it is.
     pub(super) async fn file(&self, path: &str, headers: &HeaderMap) -> Response {
         match read(path) {
-            Some(file) => self.answer(path, file, REVALIDATE, headers).await,
+            Some(file) => self.answer(path, bytes(file), REVALIDATE, headers).await,
             None => no_file(path),
         }
     }
@@ -87,14 +100,15 @@ impl Assets {
             Some((digest, path)) if is_digest(digest) => (Some(digest), path),
             Some(_) | None => (None, path),
         };
-        let keep = if digest.is_some() && digest == self.digest.as_deref() {
+        let current = self.fixed.as_ref().map(|fixed| &*fixed.digest);
+        let keep = if digest.is_some() && digest == current {
             FOR_EVER
         } else {
             REVALIDATE
         };
         let path = format!("assets/{path}");
         match read(&path) {
-            Some(file) => self.answer(&path, file, keep, headers).await,
+            Some(file) => self.answer(&path, bytes(file), keep, headers).await,
             None => no_file(&path),
         }
     }
@@ -102,7 +116,7 @@ impl Assets {
     async fn answer(
         &self,
         path: &str,
-        data: Cow<'static, [u8]>,
+        data: Bytes,
         keep: HeaderValue,
         headers: &HeaderMap,
     ) -> Response {
@@ -110,7 +124,7 @@ impl Assets {
         let tag = hex(&digest(&data), 2 * 12);
         let fixed = [
             (header::CACHE_CONTROL, keep),
-            (header::VARY, UNENCODED),
+            (header::VARY, BY_ENCODING),
             (
                 header::CONTENT_TYPE,
                 HeaderValue::from_static(kind.media_type()),
@@ -120,10 +134,6 @@ impl Assets {
             let tag = [(header::ETAG, entity_tag(&tag, None))];
             return (StatusCode::NOT_MODIFIED, fixed, tag).into_response();
         }
-        let data = match data {
-            Cow::Borrowed(data) => Bytes::from_static(data),
-            Cow::Owned(data) => Bytes::from(data),
-        };
         let wanted = Encoding::wanted(headers).filter(|_| kind.shrinks());
         let encoded = match wanted {
             Some(encoding) => self.compressed.get(&tag, &data, encoding).await,
@@ -153,11 +163,32 @@ pub(super) fn read(path: &str) -> Option<Cow<'static, [u8]>> {
     clean.then(|| Web::get(path))?.map(|file| file.data)
 }
 
+impl Fixed {
+    fn of_now() -> Self {
+        let digest = digest_of_all();
+        let versions = View::ALL
+            .into_iter()
+            .flat_map(|view| Language::ALL.map(|language| (view, language)));
+        let pages = versions.filter_map(|(view, language)| {
+            let page = with_digest(&page::made(view, language)?, &digest);
+            Some(((view, language), page))
+        });
+        let pages = pages.collect();
+        Self { digest, pages }
+    }
+}
+
+fn bytes(data: Cow<'static, [u8]>) -> Bytes {
+    match data {
+        Cow::Borrowed(data) => Bytes::from_static(data),
+        Cow::Owned(data) => Bytes::from(data),
+    }
+}
+
 /// A page that names all files with the digest.
-fn with_digest(page: &[u8], digest: &str) -> Cow<'static, [u8]> {
+fn with_digest(page: &[u8], digest: &str) -> Bytes {
     let text = String::from_utf8_lossy(page);
-    let named = text.replace(PREFIX, &format!("{PREFIX}{digest}/"));
-    Cow::Owned(named.into_bytes())
+    Bytes::from(text.replace(PREFIX, &format!("{PREFIX}{digest}/")))
 }
 
 fn is_digest(part: &str) -> bool {

@@ -6,6 +6,7 @@
 
 mod encoding;
 mod file;
+mod page;
 #[cfg(test)]
 mod tests;
 
@@ -20,10 +21,9 @@ use super::policy::Access::Public;
 use super::policy::Routes;
 use super::state::HttpState;
 
-pub(super) use file::Assets;
+use page::View;
 
-/// The page of the app: which of its views is shown, it knows by its address.
-const APP: &str = "index.html";
+pub(super) use file::Assets;
 
 /// The pages. Whoever comes gets them: who may see what, their requests find out.
 pub(super) fn routes() -> Routes {
@@ -48,7 +48,7 @@ pub(super) fn routes() -> Routes {
 #[utoipa::path(get, path = "/", tag = "pages", operation_id = "dashboard",
     responses((status = 200, description = "the dashboard", content_type = "text/html")))]
 pub(super) async fn dashboard(State(http): State<HttpState>, headers: HeaderMap) -> Response {
-    http.assets.page(APP, &headers).await
+    http.assets.page(View::Wall, &headers).await
 }
 
 /// One camera, large.
@@ -56,7 +56,7 @@ pub(super) async fn dashboard(State(http): State<HttpState>, headers: HeaderMap)
     params(("camera" = Option<String>, Query, description = "camera id, 32 hexadecimal digits")),
     responses((status = 200, description = "the viewer page", content_type = "text/html")))]
 pub(super) async fn viewer(State(http): State<HttpState>, headers: HeaderMap) -> Response {
-    http.assets.page(APP, &headers).await
+    http.assets.page(View::Camera, &headers).await
 }
 
 /// The same under the address that existing pages link to.
@@ -67,56 +67,56 @@ pub(super) async fn livestream_viewer(
     State(http): State<HttpState>,
     headers: HeaderMap,
 ) -> Response {
-    http.assets.page(APP, &headers).await
+    http.assets.page(View::Camera, &headers).await
 }
 
 /// What happened.
 #[utoipa::path(get, path = "/events", tag = "pages", operation_id = "events_page",
     responses((status = 200, description = "the page of events", content_type = "text/html")))]
 pub(super) async fn events(State(http): State<HttpState>, headers: HeaderMap) -> Response {
-    http.assets.page(APP, &headers).await
+    http.assets.page(View::Events, &headers).await
 }
 
 /// For those who run the program.
 #[utoipa::path(get, path = "/admin", tag = "pages", operation_id = "admin_page",
     responses((status = 200, description = "the page for administrators", content_type = "text/html")))]
 pub(super) async fn admin(State(http): State<HttpState>, headers: HeaderMap) -> Response {
-    http.assets.page(APP, &headers).await
+    http.assets.page(View::Admin, &headers).await
 }
 
 /// Where people log in.
 #[utoipa::path(get, path = "/login", tag = "pages", operation_id = "login_page",
     responses((status = 200, description = "the page to log in", content_type = "text/html")))]
 pub(super) async fn login(State(http): State<HttpState>, headers: HeaderMap) -> Response {
-    http.assets.page(APP, &headers).await
+    http.assets.page(View::Gate, &headers).await
 }
 
 /// Where the first administrator is made; the console of the program shows the whole link.
 #[utoipa::path(get, path = "/setup", tag = "pages", operation_id = "setup_page",
     responses((status = 200, description = "the set-up page", content_type = "text/html")))]
 pub(super) async fn setup(State(http): State<HttpState>, headers: HeaderMap) -> Response {
-    http.assets.page(APP, &headers).await
+    http.assets.page(View::Gate, &headers).await
 }
 
 /// The set-up assistant, for administrators: from the addresses to a first camera's picture.
 #[utoipa::path(get, path = "/welcome", tag = "pages", operation_id = "welcome_page",
     responses((status = 200, description = "the set-up assistant", content_type = "text/html")))]
 pub(super) async fn welcome(State(http): State<HttpState>, headers: HeaderMap) -> Response {
-    http.assets.page(APP, &headers).await
+    http.assets.page(View::Welcome, &headers).await
 }
 
 /// Where share links lead; what they hold stands behind `#` and stays in the browser.
 #[utoipa::path(get, path = "/share", tag = "pages", operation_id = "share_page",
     responses((status = 200, description = "the page that opens a share link", content_type = "text/html")))]
 pub(super) async fn share(State(http): State<HttpState>, headers: HeaderMap) -> Response {
-    http.assets.page(APP, &headers).await
+    http.assets.page(View::Gate, &headers).await
 }
 
 /// One's account: password, logins, share links, tokens; for administrators the users too.
 #[utoipa::path(get, path = "/account", tag = "pages", operation_id = "account_page",
     responses((status = 200, description = "the account page", content_type = "text/html")))]
 pub(super) async fn account(State(http): State<HttpState>, headers: HeaderMap) -> Response {
-    http.assets.page(APP, &headers).await
+    http.assets.page(View::Account, &headers).await
 }
 
 /// What an installed app shows while the server cannot be reached.

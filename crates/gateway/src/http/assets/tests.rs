@@ -5,6 +5,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 
 use super::file::{Assets, Kind, Web, read};
+use super::page::{self, Language, View, resolve};
 
 /// The first visit of `/` may take no more than this on its way.
 const FIRST_VISIT: usize = 150 * 1024;
@@ -33,27 +34,6 @@ async fn body(response: Response) -> Vec<u8> {
         .to_vec()
 }
 
-/// The file that `address` names in the file `from`, `None` where it is none of ours.
-fn resolve(from: &str, address: &str) -> Option<String> {
-    let address = address.split(['#', '?']).next().unwrap_or_default();
-    if let Some(path) = address.strip_prefix('/') {
-        return path.starts_with("assets/").then(|| path.to_owned());
-    }
-    if !address.starts_with("./") && !address.starts_with("../") {
-        return None;
-    }
-    let mut parts: Vec<&str> = from.split('/').collect();
-    parts.pop();
-    for part in address.split('/') {
-        match part {
-            "." => {}
-            ".." => drop(parts.pop()),
-            part => parts.push(part),
-        }
-    }
-    Some(parts.join("/"))
-}
-
 /// Whatever stands in quotes and names one of our files.
 fn named(path: &str) -> BTreeSet<String> {
     text(path)
@@ -62,10 +42,66 @@ fn named(path: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// What a module imports before it runs; `import(…)` is later.
+/// The page of a view as a browser with this language gets it.
+fn made(view: View, language: Language) -> String {
+    String::from_utf8(page::made(view, language).unwrap()).unwrap()
+}
+
+/// What a page loads by itself.
+fn loaded_at_once(page: &str) -> BTreeSet<String> {
+    page.split('"')
+        .filter_map(|part| resolve(page::APP, part))
+        // Icons are shown by the browser around the page, where it shows any.
+        .filter(|path| !path.ends_with(".png"))
+        .collect()
+}
+
+#[tokio::test]
+async fn the_first_visit_is_small() {
+    let assets = Assets::fixed();
+    let encodings = with(header::ACCEPT_ENCODING, "gzip, deflate, br");
+    for (view, language) in [
+        (View::Wall, Language::English),
+        (View::Camera, Language::German),
+    ] {
+        let mut octets = body(assets.page(view, &encodings).await).await.len();
+        let all = loaded_at_once(&made(view, language));
+        for path in &all {
+            octets += body(assets.file(path, &encodings).await).await.len();
+        }
+        assert!(all.len() > 20, "only {all:?} were found");
+        assert!(
+            octets < FIRST_VISIT,
+            "the first visit of {view:?} takes {octets} octets: {all:?}"
+        );
+    }
+}
+
+#[test]
+fn pages_name_ahead_what_their_view_imports_and_nothing_else() {
+    for view in View::ALL {
+        let named = loaded_at_once(&made(view, Language::English));
+        for path in named.iter().filter(|path| path.ends_with(".js")) {
+            for import in static_imports(path) {
+                assert!(
+                    named.contains(&import),
+                    "{view:?}: {path} loads {import} later"
+                );
+            }
+        }
+        let has = |module: &str| named.contains(&format!("assets/js/{module}"));
+        assert!(has("main.js") && has("views/app.js"), "{view:?}");
+        assert_eq!(has("views/wall.js"), view == View::Wall, "{view:?}");
+        assert_eq!(has("parts/commands.js"), view == View::Camera, "{view:?}");
+        assert_eq!(has("views/camera.js"), view == View::Camera, "{view:?}");
+        assert_eq!(has("views/gate.js"), view == View::Gate, "{view:?}");
+    }
+}
+
+/// What a module imports before it runs, found by another way than the page is made.
 fn static_imports(path: &str) -> BTreeSet<String> {
     let text = text(path);
-    let starts = ["from '", "from \"", "import '", "import \""];
+    let starts = [" from '", " from \"", "import '", "import \""];
     starts
         .iter()
         .flat_map(|start| text.split(start).skip(1))
@@ -73,43 +109,45 @@ fn static_imports(path: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The page and all that it loads by itself.
-fn loaded_at_once() -> BTreeSet<String> {
-    let page = super::APP.to_owned();
-    let mut all = BTreeSet::new();
-    let mut waiting: Vec<String> = vec![page];
-    while let Some(path) = waiting.pop() {
-        if !all.insert(path.clone()) {
-            continue;
-        }
-        if Kind::of(&path) == Kind::Html {
-            // Icons are shown by the browser around the page, where it shows any.
-            waiting.extend(
-                named(&path)
-                    .into_iter()
-                    .filter(|path| !path.ends_with(".png")),
-            );
-        } else if Kind::of(&path) == Kind::JavaScript {
-            waiting.extend(static_imports(&path));
-        }
+#[tokio::test]
+async fn pages_name_the_catalogue_of_the_readers_language() {
+    let assets = Assets::fixed();
+    for (wanted, named, other) in [
+        ("de-DE,de;q=0.9,en;q=0.8", "de.js", "en.js"),
+        ("fr, DE;q=0.5", "de.js", "en.js"),
+        ("en-GB,de;q=0.5", "en.js", "de.js"),
+        ("fr", "en.js", "de.js"),
+        ("é, *", "en.js", "de.js"),
+        ("", "en.js", "de.js"),
+    ] {
+        let page = assets
+            .page(View::Wall, &with(header::ACCEPT_LANGUAGE, wanted))
+            .await;
+        assert_eq!(
+            page.headers()[header::VARY],
+            "Accept-Encoding, Accept-Language"
+        );
+        let page = String::from_utf8(body(page).await).unwrap();
+        assert!(
+            page.contains(&format!("/js/i18n/{named}\"")),
+            "{wanted}: {page}"
+        );
+        assert!(
+            !page.contains(&format!("/js/i18n/{other}\"")),
+            "{wanted}: {page}"
+        );
     }
-    all
 }
 
-#[tokio::test]
-async fn the_first_visit_is_small() {
-    let assets = Assets::fixed();
-    let encodings = with(header::ACCEPT_ENCODING, "gzip, deflate, br");
-    let mut octets = 0;
-    let all = loaded_at_once();
-    for path in &all {
-        octets += body(assets.file(path, &encodings).await).await.len();
-    }
-    assert!(all.len() >= 5, "only {all:?} were found");
+#[test]
+fn strangers_get_no_bar() {
+    let [wall, gate] = [View::Wall, View::Gate].map(|view| made(view, Language::English));
+    assert!(wall.contains("<header class=\"bar\">"), "{wall}");
     assert!(
-        octets < FIRST_VISIT,
-        "the first visit takes {octets} octets: {all:?}"
+        !gate.contains("<header") && gate.contains("<apiary-app></apiary-app>"),
+        "{gate}"
     );
+    assert!(gate.ends_with("</html>\n"), "{gate}");
 }
 
 #[test]
@@ -188,7 +226,7 @@ async fn files_have_types_that_browsers_run() {
 #[tokio::test]
 async fn what_has_the_digest_in_its_address_is_kept_for_ever() {
     let assets = Assets::fixed();
-    let page = body(assets.page(super::APP, &HeaderMap::new()).await).await;
+    let page = body(assets.page(View::Wall, &HeaderMap::new()).await).await;
     let page = String::from_utf8(page).unwrap();
     let addresses: Vec<&str> = page
         .split('"')
@@ -215,10 +253,14 @@ async fn what_has_the_digest_in_its_address_is_kept_for_ever() {
         let changing = Assets::changing().asset(address, &HeaderMap::new()).await;
         assert_eq!(keep(&changing), "no-cache");
     }
-    let page = assets.page(super::APP, &HeaderMap::new()).await;
+    let page = assets.page(View::Wall, &HeaderMap::new()).await;
     assert_eq!(keep(&page), "no-cache");
-    let plain = body(Assets::changing().page(super::APP, &HeaderMap::new()).await).await;
-    assert_eq!(String::from_utf8(plain).unwrap(), text(super::APP));
+    let changing = Assets::changing();
+    let plain = body(changing.page(View::Wall, &HeaderMap::new()).await).await;
+    assert_eq!(
+        String::from_utf8(plain).unwrap(),
+        made(View::Wall, Language::English)
+    );
 }
 
 #[tokio::test]
@@ -227,8 +269,11 @@ async fn a_copy_that_still_holds_is_not_sent_again_however_it_is_encoded() {
     let mut tags = BTreeSet::new();
     for encodings in ["", "gzip", "br"] {
         let headers = with(header::ACCEPT_ENCODING, encodings);
-        let first = assets.page(super::APP, &headers).await;
-        assert_eq!(first.headers()[header::VARY], "Accept-Encoding");
+        let first = assets.page(View::Wall, &headers).await;
+        assert_eq!(
+            first.headers()[header::VARY],
+            "Accept-Encoding, Accept-Language"
+        );
         let encoding = first.headers().get(header::CONTENT_ENCODING);
         assert_eq!(
             encoding.map_or("", |found| found.to_str().unwrap()),
@@ -241,7 +286,7 @@ async fn a_copy_that_still_holds_is_not_sent_again_however_it_is_encoded() {
             ("\"other\"".to_owned(), StatusCode::OK),
         ] {
             let headers = with(header::IF_NONE_MATCH, &given);
-            let answer = assets.page(super::APP, &headers).await;
+            let answer = assets.page(View::Wall, &headers).await;
             assert_eq!(answer.status(), status, "{given}");
         }
         assert!(tags.insert(tag), "each encoding has a tag of its own");

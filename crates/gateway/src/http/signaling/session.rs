@@ -16,7 +16,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::SplitStream;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior};
 
 use super::message::{Candidate, ClientMessage, MessageError, ServerMessage};
@@ -57,6 +57,8 @@ pub(super) struct Session {
     watching: Option<Watching>,
     /// When its turn to talk ends at the latest.
     talks_until: Option<Instant>,
+    /// Says that somebody's rights changed.
+    rights: watch::Receiver<u64>,
     /// The engine's candidates for this viewer that were not in the answer.
     candidates: Option<mpsc::Receiver<TrickledCandidate>>,
 }
@@ -93,6 +95,7 @@ impl Session {
         let now = Instant::now();
         Self {
             events: http.supervisor.events(),
+            rights: http.accounts.changes(),
             http,
             who,
             origin,
@@ -132,6 +135,7 @@ impl Session {
             event = self.events.recv() => self.on_event(event),
             candidate = next(&mut self.candidates) => self.on_engine_candidate(candidate),
             () = reached(self.talks_until) => self.on_turn_over().await,
+            Ok(()) = self.rights.changed(), if self.talks_until.is_some() => self.on_rights_changed().await,
             _ = pings.tick() => self.on_ping_due(),
         }
     }
@@ -303,6 +307,17 @@ impl Session {
             self.http.supervisor.hush(watching.viewer).await;
         }
         Ok(self.outbox.send(&ServerMessage::hushed(why))?)
+    }
+
+    /// Whoever may not talk any more is not heard to the end of the turn. (A view that may not go on is ended elsewhere.)
+    async fn on_rights_changed(&mut self) -> Result<(), End> {
+        let Some(watching) = self.watching else {
+            return Ok(());
+        };
+        match self.who_talks(watching.camera) {
+            Ok(_) => Ok(()),
+            Err(refusal) => self.end_turn(Some(refusal.reason)).await,
+        }
     }
 
     async fn on_turn_over(&mut self) -> Result<(), End> {
