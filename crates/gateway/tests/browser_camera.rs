@@ -9,6 +9,7 @@ use apiary_wire::camera::Mode;
 use browser_support::chromium::{Browser, Page};
 use browser_support::{DEADLINE, and_then_clean_up, take_turn};
 use program_support::{Moved, Plan, Program};
+use serde_json::json;
 
 const VIDEO: &str = "#video";
 
@@ -43,6 +44,37 @@ async fn press(page: &Page, key: &str) {
         "document.body.dispatchEvent(new KeyboardEvent('keydown', {{ key: '{key}', bubbles: true, cancelable: true }}));"
     );
     page.run(&script).await;
+}
+
+/// Notes for each connection of a document whether there was anything of its page yet.
+const NOTE_CONNECTIONS: &str = "
+    window.connections = [];
+    window.RTCPeerConnection = class extends RTCPeerConnection {
+      constructor(...all) {
+        super(...all);
+        window.connections.push(document.querySelector('apiary-camera-view') ? 'late' : 'ahead');
+      }
+    };";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_connection_is_begun_before_there_is_a_page_and_taken_over_by_it() {
+    let _turn = take_turn();
+    with_picture(|page, program| async move {
+        page.run_in_each_document(NOTE_CONNECTIONS).await;
+        let address = page.run("return location.href").await;
+        page.open(address.as_str().unwrap()).await;
+        page.frames_advance(VIDEO, 10).await;
+        assert_eq!(page.run("return connections").await, json!(["ahead"]));
+        // It is the player's as if that had made it: it ends with it, and the next one is made anew.
+        page.click("#toggle").await;
+        page.until("it is left", "!document.getElementById('again')?.hidden && document.getElementById('video').srcObject === null")
+            .await;
+        page.click("#toggle").await;
+        page.frames_advance(VIDEO, 10).await;
+        assert_eq!(page.run("return connections").await, json!(["ahead", "late"]));
+        program.stop().await;
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
