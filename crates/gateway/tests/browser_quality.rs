@@ -129,6 +129,52 @@ async fn chromium_would_install_it() {
     program.stop().await;
 }
 
+/// How often a camera's page is opened to see how long it takes.
+const OPENINGS: usize = 20;
+
+/// Notes when the page's `<video>` has its first frame painted, in milliseconds since somebody went to the page.
+const NOTE_FIRST_FRAME: &str = "
+    const watched = new WeakSet();
+    new MutationObserver(() => {
+      const video = document.getElementById('video');
+      if (!video || watched.has(video)) return;
+      watched.add(video);
+      video.requestVideoFrameCallback(() => { window.firstFrame ??= performance.now(); });
+    }).observe(document, { childList: true, subtree: true });";
+
+/// How long that takes is kept beside the screenshots and not judged. What counts is a release build (`--release`) on a machine that has
+/// nothing else to do.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cameras_page_paints_a_picture_each_time_it_is_opened() {
+    let _turn = take_turn();
+    let program = start(1).await;
+    let [camera] = program.camera_ids();
+    let browser = Browser::start().await;
+    let page = browser.page().await;
+    let test = async {
+        let view = program.url(&format!("/viewer?camera={camera}"));
+        page.open(&view).await;
+        page.frames_advance("#video", 2).await;
+        page.run_in_each_document(NOTE_FIRST_FRAME).await;
+        let mut took = Vec::new();
+        for _ in 0..OPENINGS {
+            // From another page of the same server, as one comes from the wall.
+            page.open(&program.url("/assets/favicon.svg")).await;
+            page.open(&view).await;
+            let first = page.until("the first frame", "window.firstFrame").await;
+            took.push(first.as_f64().unwrap().round());
+        }
+        took.sort_by(f64::total_cmp);
+        let median = f64::midpoint(took[OPENINGS / 2 - 1], took[OPENINGS / 2]);
+        let path = screenshots().join("first-frame.json");
+        let kept = json!({"median_ms": median, "all_ms": took});
+        std::fs::write(path, kept.to_string()).unwrap();
+    };
+    and_then_clean_up(test, async { page.clone().close().await }).await;
+    browser.stop().await;
+    program.stop().await;
+}
+
 /// How often the wall loses everything and has it again. A run by hand takes more, by this variable.
 const CYCLES: usize = 30;
 const CYCLES_VARIABLE: &str = "APIARY_TEST_WALL_CYCLES";

@@ -49,8 +49,10 @@ export class CameraView extends AppElement {
     return live.known ? cameraName(this.camera, this.#known?.name) : '';
   }
 
+  /** That the picture was refused and that the camera is not among those one may see is heard in either order. */
   willUpdate() {
     if (this.#known) this.refusal = '';
+    else if (live.known && this.player?.phase === 'failed') this.refusal = sentence(this.player.detail);
   }
 
   /** A picture that ended returns by itself where that makes sense. */
@@ -148,10 +150,6 @@ export class CameraView extends AppElement {
   #onPhase() {
     const { phase, detail } = /** @type {Player} */ (this.player);
     if (this.refusal) return; // the player goes with its stage
-    if (phase === 'failed' && live.known && !this.#known) {
-      this.refusal = sentence(detail);
-      return;
-    }
     if (phase === 'stopped' || phase === 'failed') this.#stream = { state: phase === 'failed' ? 'error' : 'stopped' };
     if (phase === 'playing') this.#log(t('log.live'), 'good');
     else if (detail && phase !== 'stopped' && phase !== 'failed') this.#log(detail);

@@ -3,16 +3,19 @@
 //! It names all modules of that view ahead. Browsers fetch them at once then, instead of level by level as they find imports: this is
 //! most of the time until something is to be seen.
 
+use std::collections::HashSet;
+
 use axum::http::{HeaderMap, header};
 
 use super::file::{PREFIX, read};
 
+/// What the page is made of.
 pub(super) const APP: &str = "index.html";
-/// Where the modules are named, in [`APP`].
+/// Where its modules are named.
 const MODULES: &str = "  <!-- modules -->\n";
 /// What is around all views.
 const APP_MODULE: &str = "assets/js/views/app.js";
-/// What stands in the app until it runs: between these two, in [`APP`].
+/// Between these two is what stands in the app until it runs.
 const OPENED: &str = "<apiary-app>";
 const CLOSED: &str = "</apiary-app>";
 
@@ -110,30 +113,40 @@ pub(super) fn made(view: View, language: Language) -> Option<Vec<u8>> {
 
 /// All modules of a view, each before those that need it, as paths below `web`.
 fn modules(view: View, language: Language) -> Vec<String> {
+    let mut modules = Modules::default();
     // Nothing is written without it, and it is imported in a way that cannot be followed.
-    let mut found = vec![language.catalogue().to_owned()];
+    modules.follow(language.catalogue());
     for entry in [view.entries(), &[APP_MODULE]].concat() {
-        follow(entry, &mut found);
+        modules.follow(entry);
     }
-    found
+    modules.in_order
 }
 
-/// The module and all that it imports, to the last.
-fn follow(path: &str, found: &mut Vec<String>) {
-    if found.iter().any(|known| known == path) {
-        return;
+#[derive(Default)]
+struct Modules {
+    in_order: Vec<String>,
+    /// With those that are being followed: modules may import each other in a circle.
+    seen: HashSet<String>,
+}
+
+impl Modules {
+    /// The module and all that it imports, to the last.
+    fn follow(&mut self, path: &str) {
+        if !self.seen.insert(path.to_owned()) {
+            return;
+        }
+        let Some(module) = read(path) else {
+            return;
+        };
+        for import in imports(path, &String::from_utf8_lossy(&module)) {
+            self.follow(&import);
+        }
+        self.in_order.push(path.to_owned());
     }
-    let Some(module) = read(path) else {
-        return;
-    };
-    for import in imports(path, &String::from_utf8_lossy(&module)) {
-        follow(&import, found);
-    }
-    found.push(path.to_owned());
 }
 
 /// What a module imports before it runs; `import(…)` is later.
-pub(super) fn imports(path: &str, text: &str) -> Vec<String> {
+fn imports(path: &str, text: &str) -> Vec<String> {
     let starts = ["import ", "} from ", "export * from "];
     text.lines()
         .filter(|line| starts.iter().any(|start| line.starts_with(start)))
