@@ -8,6 +8,7 @@ mod web_support;
 
 use std::net::Ipv4Addr;
 
+use apiary::config::{Config, Environment};
 use apiary::http::Bounds;
 use axum::Router;
 use axum::response::Html;
@@ -189,6 +190,95 @@ async fn news_reach_pages_without_their_asking() {
         page.until("what happened", "document.querySelectorAll('#events li').length === 2").await;
         house.camera_says_hello(CAMERA).await;
         page.until("what happens", "document.querySelector('#events li .row-title').textContent === 'Camera connected' && document.querySelectorAll('#events li').length === 3").await;
+    })
+    .await;
+    gateway.stop().await;
+}
+
+/// Chooses in a `<select>` as somebody would.
+async fn choose(page: &Page, id: &str, value: &str) {
+    let script = format!(
+        "const select = document.getElementById('{id}');
+         select.value = '{value}';
+         select.dispatchEvent(new Event('change', {{ bubbles: true }}));"
+    );
+    page.run(&script).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_are_chosen_by_camera_and_by_kind_new_ones_too() {
+    let _turn = take_turn();
+    let gateway = house().await;
+    let house = &gateway;
+    on(Device::default(), house, |page| async move {
+        let listed =
+            |count: usize| format!("document.querySelectorAll('#events li').length === {count}");
+        page.click("a[href='/events']").await;
+        page.until("all", &listed(3)).await;
+        choose(&page, "events-camera", OTHER_CAMERA).await;
+        page.until("of one camera", &listed(2)).await;
+        // Of the chosen one alone.
+        house
+            .camera_says(CAMERA, r#"{"status":"disconnected"}"#)
+            .await;
+        house.camera_says_hello(OTHER_CAMERA).await;
+        page.until("what it does now", &listed(3)).await;
+        let link =
+            format!("return document.querySelectorAll('#events a[href$=\"{CAMERA}\"]').length");
+        assert_eq!(page.run(&link).await, 0);
+        choose(&page, "events-kind", "activity_start").await;
+        page.until(
+            "it noticed nothing",
+            "document.querySelector('#events .hint')",
+        )
+        .await;
+        choose(&page, "events-kind", "connection").await;
+        page.until("coming and going", &listed(3)).await;
+        choose(&page, "events-camera", "").await;
+        page.until("of all", &listed(5)).await;
+    })
+    .await;
+    gateway.stop().await;
+}
+
+const CANARY: &str = "canary-4711-canary-4711";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn administrators_read_how_the_server_does_its_log_and_its_settings() {
+    let _turn = take_turn();
+    let variables = [
+        ("APIARY_TURN_URLS", "turn:turn.example:3478"),
+        ("APIARY_TURN_SECRET", CANARY),
+    ];
+    let environment = Environment {
+        variables: variables
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
+        ..Environment::default()
+    };
+    let config = Config::load(None, &environment).unwrap();
+    apiary::logging::init(&config.log).unwrap();
+    let gateway =
+        Gateway::start_by(Bounds::new(1024, 1024), None, |running| *running = config).await;
+    on(Device::default(), &gateway, |page| async move {
+        page.click("a[href='/admin']").await;
+        let version = env!("CARGO_PKG_VERSION");
+        page.until("the version", &format!("document.querySelector('#system dl').innerText.includes('{version}')"))
+            .await;
+        page.until("what the doctor found", "document.querySelector('#findings li .facts').textContent.length > 10")
+            .await;
+        page.click("#server-log summary").await;
+        tracing::warn!("the hive <b>hums</b>");
+        page.until("the log goes on", "document.querySelector('#server-log .log').innerText.includes('warn the hive <b>hums</b>')")
+            .await;
+        page.click("#configuration summary").await;
+        let secret = "[...document.querySelectorAll('#configuration tr')].find((row) => row.innerText.includes('turn.secret')).innerText";
+        page.until("no secret", &format!("{secret}.includes('***') && {secret}.includes('APIARY_TURN_SECRET')"))
+            .await;
+        let all = page.run("return document.body.innerText").await;
+        assert!(all.as_str().unwrap().contains("turn:turn.example:3478"), "{all}");
+        assert!(!all.as_str().unwrap().contains(CANARY), "{all}");
+        page.screenshot("admin-open").await;
     })
     .await;
     gateway.stop().await;
