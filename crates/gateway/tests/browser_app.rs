@@ -267,7 +267,10 @@ async fn administrators_read_how_the_server_does_its_log_and_its_settings() {
             .await;
         page.until("what the doctor found", "document.querySelector('#findings li .facts').textContent.length > 10")
             .await;
+        tracing::warn!("the hive sleeps");
         page.click("#server-log summary").await;
+        page.until("the log", "document.querySelector('#server-log .log').innerText.includes('warn the hive sleeps')")
+            .await;
         tracing::warn!("the hive <b>hums</b>");
         page.until("the log goes on", "document.querySelector('#server-log .log').innerText.includes('warn the hive <b>hums</b>')")
             .await;
