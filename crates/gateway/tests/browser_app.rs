@@ -287,6 +287,46 @@ async fn administrators_read_how_the_server_does_its_log_and_its_settings() {
     gateway.stop().await;
 }
 
+/// The answer to who looks waits for `letIn()`.
+const HOLD_WHO_LOOKS: &str = "
+    const real = fetch;
+    window.fetch = async (...all) => {
+      if (String(all[0]).includes('/api/auth/me')) await new Promise((go) => { window.letIn = go; });
+      return real(...all);
+    };";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn views_that_are_there_before_it_is_known_who_looks_are_filled_then() {
+    let _turn = take_turn();
+    let gateway = house().await;
+    on(Device::default(), &gateway, |page| async move {
+        page.until("one was here", "localStorage.getItem('apiary.known') === 'yes'")
+            .await;
+        page.run_in_each_document(HOLD_WHO_LOOKS).await;
+        let server = page.run("return location.origin").await;
+        for (path, view, filled) in [
+            ("/account".to_owned(), "apiary-account", "#language"),
+            ("/admin".to_owned(), "apiary-admin", "#system dl"),
+            (format!("/viewer?camera={OTHER_CAMERA}"), "apiary-camera-view", "apiary-commands"),
+        ] {
+            page.open(&format!("{}{path}", server.as_str().unwrap())).await;
+            let there = format!("window.letIn && document.querySelector('{view}')?.hasUpdated");
+            page.until("the view", &there).await;
+            // All news have come, so that there is nothing else that would render it anew.
+            page.until("the news", "import(document.querySelector('script[src]').src.replace('main.js', 'live.js')).then(({ live }) => { window.known = live.known; }) && window.known")
+                .await;
+            let empty = format!("return document.querySelector('{filled}') === null");
+            assert_eq!(page.run(&empty).await, true, "{path}");
+            page.run("letIn()").await;
+            page.until("it is filled", &format!("document.querySelector('{filled}')"))
+                .await;
+            assert_eq!(page.run("return document.querySelector('#toast p') === null").await, true, "{path}");
+        }
+    })
+    .await;
+    gateway.stop().await;
+}
+
 /// Whose page it is, by another name than the server's: another origin.
 const FOREIGN_HOST: &str = "localhost";
 

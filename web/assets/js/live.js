@@ -94,14 +94,14 @@ export class Live extends EventTarget {
     this.#failures += 1;
     this.lost = this.#failures > 1;
     this.#timer = window.setTimeout(() => this.#connect(), base * (1 + BACKOFF_SPREAD * (2 * Math.random() - 1)));
-    this.#changed();
+    this.announce();
   }
 
   #end() {
     clearTimeout(this.#timer);
     this.over = true;
     this.lost = false;
-    this.#changed();
+    this.announce();
   }
 
   /** A new socket at once; the old one may be dead without knowing. */
@@ -146,7 +146,7 @@ export class Live extends EventTarget {
         break;
       default: // a newer server's message
     }
-    this.#changed();
+    this.announce();
   }
 
   /** @param {{time: string, version: string}} hello */
@@ -173,7 +173,8 @@ export class Live extends EventTarget {
     if (moved) this.cameras = new Map([...this.cameras].sort(([, a], [, b]) => byPlace(a, b)));
   }
 
-  #changed() {
+  /** Says that what pages show has changed: what is known here, or who looks. */
+  announce() {
     this.dispatchEvent(new Event('change'));
   }
 }

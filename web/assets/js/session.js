@@ -35,12 +35,17 @@ export const me = {
   },
 };
 
+/** @type {() => void} */ let hear;
+/** Resolves once the server has said who looks: before that, {@link me} is nobody. */
+export const heard = /** @type {Promise<void>} */ (new Promise((resolve) => { hear = resolve; }));
+
 /** @returns {Promise<Answer>} */
 export async function whoAmI() {
   /** @type {Answer} */ const answer = await call('GET', '/api/auth/me');
   me.user = answer.user;
   me.accounts = answer.accounts;
   me.mayTalk = answer.may_talk;
+  hear();
   return answer;
 }
 

@@ -13,7 +13,7 @@ import { submits } from '../parts/form.js';
 import { attempt, tell } from '../parts/notice.js';
 import '../parts/notifications.js';
 import { rows } from '../parts/rows.js';
-import { me } from '../session.js';
+import { heard, me } from '../session.js';
 import { cameraName, moment, roleWords } from '../words.js';
 
 const HOUR_MS = 3_600_000;
@@ -36,12 +36,11 @@ export class Account extends AppElement {
   connectedCallback() {
     super.connectedCallback();
     document.title = `${t('nav.account')} · Apiary`;
-    if (me.user) void this.#read();
-    else void attempt(() => this.#read());
+    void heard.then(() => this.#read());
   }
 
   async #read() {
-    if (me.user && !me.hasAccount) return;
+    if (!me.hasAccount) return;
     await attempt(async () => {
       const [{ shares }, { sessions }, { tokens }] = await Promise.all([
         call('GET', '/api/shares'), call('GET', '/api/auth/sessions'), call('GET', '/api/tokens'),

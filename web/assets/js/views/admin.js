@@ -9,7 +9,7 @@ import { submits, ticked } from '../parts/form.js';
 import { attempt, tell } from '../parts/notice.js';
 import { rows } from '../parts/rows.js';
 import '../parts/system.js';
-import { me } from '../session.js';
+import { heard, me } from '../session.js';
 import { cameraName, roleWords } from '../words.js';
 import { roleSelect, seen } from './account.js';
 
@@ -36,11 +36,11 @@ export class Admin extends AppElement {
   connectedCallback() {
     super.connectedCallback();
     document.title = `${t('admin.title')} · Apiary`;
-    void this.#read();
+    void heard.then(() => this.#read());
   }
 
   async #read() {
-    if (me.user && !me.hasAccount) return;
+    if (!me.hasAccount) return;
     await attempt(async () => { this.users = (await call('GET', '/api/users')).users; });
   }
 

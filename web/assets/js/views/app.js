@@ -60,7 +60,7 @@ export class App extends AppElement {
     if (wasKnown()) live.open();
     const who = await enter();
     if (who !== 'stranger') live.open();
-    this.requestUpdate();
+    live.announce();
     void keepNotified();
   }
 
