@@ -67,7 +67,7 @@ impl Browser {
 
     /// # Errors
     ///
-    /// What the driver said before it ended. It takes a free port of IPv6 and then wants the same one of IPv4, which a
+    /// What the driver said before it ended. It does so where its port of IPv4 is taken ("IPv4 port not available"), which a
     /// test beside this one may have got.
     async fn start_once() -> Result<Self, String> {
         let mut driver = Command::new(CHROMEDRIVER)
