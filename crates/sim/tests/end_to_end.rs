@@ -241,13 +241,18 @@ async fn answers_nack_with_the_same_packet_and_pli_with_an_idr() {
         .await;
     assert_eq!(again.bytes, lost.bytes);
 
-    let idrs = stage.camera.state().sent.idrs;
+    // The answer is on its way a moment before the counters say so.
+    let answered = stage
+        .camera
+        .wait_for(PATIENCE, |state| state.feedback.nack.answered == 1)
+        .await
+        .unwrap();
     receiver.feedback(|writer, own| {
         writer.pli(own, VIDEO_SSRC);
     });
     let state = stage
         .camera
-        .wait_for(PATIENCE, |state| state.sent.idrs > idrs)
+        .wait_for(PATIENCE, |state| state.sent.idrs > answered.sent.idrs)
         .await
         .unwrap();
     assert_eq!((state.feedback.plis, state.feedback.nack.answered), (1, 1));
