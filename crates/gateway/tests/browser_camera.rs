@@ -4,6 +4,7 @@
 
 mod browser_support;
 mod program_support;
+mod web_support;
 
 use apiary_wire::camera::Mode;
 use browser_support::chromium::{Browser, Page};
@@ -75,6 +76,27 @@ async fn the_connection_is_begun_before_there_is_a_page_and_taken_over_by_it() {
         program.stop().await;
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_no_page_takes_over_ends() {
+    let _turn = take_turn();
+    let browser = Browser::start().await;
+    let page = browser.page().await;
+    let program = Program::start(Plan::to_look_at(Moved::BuiltIn, 1)).await;
+    let [camera] = program.camera_ids();
+    let test = async {
+        page.cdp("Network.enable", json!({})).await;
+        let blocked = json!({"urls": ["*/js/views/*"]});
+        page.cdp("Network.setBlockedURLs", blocked).await;
+        page.open(&program.url(&format!("/viewer?camera={camera}")))
+            .await;
+        program.until_viewers(1).await;
+        program.until_viewers(0).await;
+    };
+    and_then_clean_up(test, async { page.clone().close().await }).await;
+    browser.stop().await;
+    program.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -248,6 +270,10 @@ async fn the_camera_hears_who_holds_the_button_and_the_others_see_it() {
                     && document.querySelector('.camera-head').textContent.includes('Somebody is talking')",
             )
             .await;
+        for (who, page) in [("who talks", &page), ("the others", &other)] {
+            let found = page.violations(&web_support::axe()).await;
+            assert!(found.is_empty(), "{who}: {}", json!(found));
+        }
 
         // Half a second of sound was heard: that was no tap.
         talk_button(&page, "pointerup").await;

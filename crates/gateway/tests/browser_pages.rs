@@ -203,7 +203,8 @@ async fn a_household_sets_up_shares_a_camera_and_ends_that() {
         .await;
         let report = r#"{"receivers": [
             {"receiver": "https://one.example/…", "delivered": true, "status": 204, "error": null},
-            {"receiver": "<img src=x onerror=window.hacked=1>", "delivered": false, "status": null, "error": "no connection"}
+            {"receiver": "<img src=x onerror=window.hacked=1>", "delivered": false, "status": null, "error": "as programs read it",
+             "cause": {"code": "receiver_unreachable", "values": {"why": "the door is shut"}}}
         ]}"#;
         let answer_once = format!(
             "const real = fetch; window.fetch = async () => {{ window.fetch = real; return new Response(`{report}`); }}"
@@ -213,7 +214,7 @@ async fn a_household_sets_up_shares_a_camera_and_ends_that() {
         home.until(
             "what came of it",
             "document.getElementById('webhooks').innerText.includes('took it (204)') \
-             && document.getElementById('webhooks').innerText.includes('no connection')",
+             && document.getElementById('webhooks').innerText.includes('no connection (the door is shut)')",
         )
         .await;
         assert_eq!(

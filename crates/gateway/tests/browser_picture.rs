@@ -116,7 +116,7 @@ async fn who_finds_no_place_reads_why_and_gets_the_next_one() {
         let late = other.page().await;
         let test = async {
             late.open(&address).await;
-            late.until("why", &words("1 viewers already")).await;
+            late.until("why", &words("limit of the stream is 1")).await;
             late.until("that it is tried again", &words("Trying again"))
                 .await;
             late.screenshot("moment-full").await;

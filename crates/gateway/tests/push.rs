@@ -513,6 +513,8 @@ async fn a_trial_says_what_came_of_it() {
     house.service.set(Mode(StatusCode::FORBIDDEN, None));
     let (_, trial) = answer(house.ask("", "POST", &path)).await;
     assert!(trial["error"].as_str().unwrap().contains("403"), "{trial}");
+    let cause = json!({"code": "device_refused", "values": {"status": "403 Forbidden"}});
+    assert_eq!(trial["cause"], cause);
     assert!(!trial.to_string().contains("/send/"), "{trial}");
     house.service.set(Mode(StatusCode::NOT_FOUND, None));
     let (_, trial) = answer(house.ask("", "POST", &path)).await;

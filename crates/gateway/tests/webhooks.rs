@@ -22,7 +22,7 @@ use jiff::Timestamp;
 use program_support::viewer::{Noticed, Viewer};
 use program_support::{DEADLINE, cheap, within};
 use reqwest::StatusCode;
-use serde_json::Value;
+use serde_json::{Value, json};
 use webhook_support::{Delivery, FAIL, Hook, Mode, PATH, Program, SECRET, TAKE, command};
 
 const WAITING: &str = "apiary_webhook_events_waiting";
@@ -334,6 +334,8 @@ async fn webhooks_can_be_tried_out_and_redirects_are_not_followed() {
     assert_eq!(report["receivers"][0]["status"], 204);
     let error = report["receivers"][1]["error"].as_str().unwrap();
     assert!(error.contains("redirects are not followed"), "{error}");
+    let cause = json!({"code": "receiver_redirects", "values": {"status": "302 Found"}});
+    assert_eq!(report["receivers"][1]["cause"], cause);
     assert!(!report.to_string().contains(PATH), "{report}");
     let tried = good.until_kind("webhook.test").await;
     check_signature(&tried);

@@ -306,7 +306,9 @@ pub enum EngineError {
     UnknownStream(CameraId),
     #[error("viewer {0} is not known")]
     UnknownViewer(ViewerId),
-    #[error("the stream has {limit} viewers already, its limit (media.max_viewers_per_stream)")]
+    #[error(
+        "no more viewers fit: the limit of the stream is {limit} (media.max_viewers_per_stream)"
+    )]
     ViewerLimit { limit: u32 },
     #[error(
         "the viewer cannot talk: it may not, its browser did not offer to send sound, or the media engine takes none"

@@ -20,7 +20,7 @@ use super::rest::model::time;
 use super::state::HttpState;
 use crate::auth::{NewSubscription, SubscriptionChange};
 use crate::push::{BadSubscription, SendError, TrialError, is_zone};
-use crate::reason::{Code, Reason};
+use crate::reason::{Cause, Code, Reason};
 
 pub(super) fn routes() -> Routes {
     Routes::new()
@@ -330,6 +330,8 @@ pub(super) struct PushTrial {
     delivered: bool,
     /// Why it did not, and what to do.
     error: Option<String>,
+    /// The same for programs, and for pages of another language.
+    cause: Option<Cause>,
 }
 
 /// Sends a device a message at once, whatever was chosen for it.
@@ -353,9 +355,13 @@ pub(super) async fn test(
     if let Err(SendError::Gone) = sent {
         http.accounts.forget_subscription(&row).await;
     }
+    let delivered = sent.is_ok();
+    let reason = sent.err().as_ref().map(Reason::from);
+    let (error, cause) = reason.map(|reason| (reason.text, reason.cause)).unzip();
     Ok(Json(PushTrial {
-        delivered: sent.is_ok(),
-        error: sent.err().map(|error| error.to_string()),
+        delivered,
+        error,
+        cause,
     }))
 }
 

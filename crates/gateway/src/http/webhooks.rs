@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::error::{ApiError, ErrorBody};
 use super::state::HttpState;
-use crate::reason::{Code, Reason};
+use crate::reason::{Cause, Code, Reason};
 use crate::webhooks::{Trial, TrialError};
 
 /// What came of it.
@@ -32,16 +32,21 @@ pub(crate) struct ReceiverReport {
     status: Option<u16>,
     /// Why it did not, and what to do.
     error: Option<String>,
+    /// The same for programs, and for pages of another language.
+    cause: Option<Cause>,
 }
 
 impl From<&Trial> for ReceiverReport {
     fn from(trial: &Trial) -> Self {
         let outcome = trial.outcome.as_ref();
+        let reason = outcome.err().map(Reason::from);
+        let (error, cause) = reason.map(|reason| (reason.text, reason.cause)).unzip();
         Self {
             receiver: trial.receiver.to_string(),
             delivered: outcome.is_ok(),
             status: outcome.ok().map(StatusCode::as_u16),
-            error: outcome.err().map(ToString::to_string),
+            error,
+            cause,
         }
     }
 }

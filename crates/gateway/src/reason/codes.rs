@@ -117,6 +117,23 @@ codes! {
     // What concerns other programs
     NotificationsOff = "notifications_off",
     NoWebhooks = "no_webhooks",
+
+    // Why a receiver of events, or a device, did not take what it was sent
+    ReceiverNotPublic = "receiver_not_public",
+    ReceiverUnknown = "receiver_unknown",
+    ReceiverNoAddress = "receiver_no_address",
+    ReceiverUnreachable = "receiver_unreachable",
+    ReceiverTls = "receiver_tls",
+    ReceiverNoHttp = "receiver_no_http",
+    ReceiverSilent = "receiver_silent",
+    ReceiverRedirects = "receiver_redirects",
+    ReceiverRefuses = "receiver_refuses",
+    DeviceUnusable = "device_unusable",
+    DeviceNotAllowed = "device_not_allowed",
+    DeviceUnreachable = "device_unreachable",
+    DeviceGone = "device_gone",
+    DeviceLater = "device_later",
+    DeviceRefused = "device_refused",
     TestUnderWay = "test_under_way",
 
     // Why a client is refused at the embedded broker

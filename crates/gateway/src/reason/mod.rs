@@ -6,6 +6,7 @@
 
 mod accounts;
 mod codes;
+mod delivery;
 mod media;
 
 use std::collections::BTreeMap;

@@ -2,7 +2,7 @@
 /** Notifications on this device: switched on after a tap, what of, when not; and the other devices of the same user. */
 import { html, nothing } from '../../vendor/lit.js';
 import { call } from '../api.js';
-import { t, text } from '../i18n/i18n.js';
+import { reason, t, text } from '../i18n/i18n.js';
 import { live, Watching } from '../live.js';
 import { known, obstacle, subscribe, unsubscribe } from '../push.js';
 import { cameraName, moment } from '../words.js';
@@ -129,8 +129,8 @@ class Notifications extends AppElement {
 
   /** @param {Device} mine */
   async #test(mine) {
-    const { delivered, error } = await call('POST', `/api/push/subscriptions/${mine.id}/test`, undefined, TEST_TIMEOUT_MS);
-    if (!delivered) throw new Error(error);
+    const { delivered, error, cause } = await call('POST', `/api/push/subscriptions/${mine.id}/test`, undefined, TEST_TIMEOUT_MS);
+    if (!delivered) throw new Error(reason(cause, error));
     tell(t('push.sent'));
   }
 

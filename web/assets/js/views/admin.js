@@ -2,7 +2,7 @@
 /** For administrators: how the server does, users and what they may see, webhooks, the log, the settings. */
 import { html, nothing } from '../../vendor/lit.js';
 import { call } from '../api.js';
-import { t } from '../i18n/i18n.js';
+import { reason, t } from '../i18n/i18n.js';
 import { live, Watching } from '../live.js';
 import { AppElement } from '../parts/element.js';
 import { submits, ticked } from '../parts/form.js';
@@ -18,7 +18,8 @@ const WEBHOOKS_TIMEOUT_MS = 15_000;
 
 /**
  * @typedef {{id: string, name: string, role: string, cameras: string[] | null}} User
- * @typedef {{receiver: string, delivered: boolean, status: number | null, error: string | null}} Report
+ * @typedef {{receiver: string, delivered: boolean, status: number | null, error: string | null,
+ *   cause?: import('../i18n/i18n.js').Cause}} Report
  */
 
 export class Admin extends AppElement {
@@ -121,10 +122,10 @@ export class Admin extends AppElement {
     return html`<section class="panel" id="webhooks-panel" aria-labelledby="webhooks-title">
       <h2 id="webhooks-title">${t('webhooks.title')}</h2>
       <p class="hint">${t('webhooks.hint')}</p>
-      <div aria-live="polite">${rows('webhooks', this.reports.map(({ receiver, delivered, status, error }) => ({
+      <div aria-live="polite">${rows('webhooks', this.reports.map(({ receiver, delivered, status, error, cause }) => ({
         key: receiver,
         title: receiver,
-        facts: delivered ? t('webhooks.took', { status: status ?? 0 }) : error,
+        facts: delivered ? t('webhooks.took', { status: status ?? 0 }) : reason(cause, error ?? ''),
         actions: [],
       })), '')}</div>
       <button type="button" class="button" id="webhooks-test" ?disabled=${this.testing} @click=${this.#testWebhooks}>${t('webhooks.test')}</button>
