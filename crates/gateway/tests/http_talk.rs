@@ -4,6 +4,8 @@
 
 mod http_support;
 
+use std::time::Duration;
+
 use apiary::auth::{Actor, NewUser, Principal, UserChange};
 use apiary::secret::Secret;
 use apiary_store::{CameraScope, Role, UserId};
@@ -112,6 +114,35 @@ async fn a_page_whose_voice_gets_through_no_more_is_told() {
     let why = refusal(&mut page).await;
     assert!(why.contains("started anew"), "{why}");
     // It may have another turn.
+    say(&mut page, "talk").await;
+    page.hear_type("talking").await;
+    gateway.stop().await;
+}
+
+/// Lets that much time pass at once.
+async fn pass(seconds: u64) {
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(seconds)).await;
+    tokio::time::resume();
+}
+
+#[tokio::test]
+async fn a_turn_ends_after_a_minute_however_often_it_is_asked_for() {
+    let gateway = Gateway::start().await;
+    let mut page = gateway.socket().await;
+    join(&mut page).await;
+    gateway.rtp_started(CAMERA).await;
+    say(&mut page, "talk").await;
+    page.hear_type("talking").await;
+    pass(45).await;
+    say(&mut page, "talk").await;
+    page.hear_type("talking").await;
+    assert_eq!(gateway.engine.talking().len(), 1);
+    pass(16).await;
+    let hushed = page.hear_type("hushed").await;
+    assert_eq!(hushed["cause"]["code"], "turn_is_over", "{hushed}");
+    assert_eq!(gateway.engine.talking().len(), 0);
+    // And the next one may be taken at once.
     say(&mut page, "talk").await;
     page.hear_type("talking").await;
     gateway.stop().await;

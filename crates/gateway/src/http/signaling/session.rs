@@ -17,7 +17,7 @@ use futures_util::stream::SplitStream;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Interval, MissedTickBehavior};
+use tokio::time::{self, Interval, MissedTickBehavior};
 
 use super::message::{Candidate, ClientMessage, MessageError, ServerMessage};
 use super::outbox::{NotReading, Outbox};
@@ -56,7 +56,7 @@ pub(super) struct Session {
     heard: Instant,
     watching: Option<Watching>,
     /// When its turn to talk ends at the latest.
-    talks_until: Option<Instant>,
+    talks_until: Option<time::Instant>,
     /// Says that somebody's rights changed.
     rights: watch::Receiver<u64>,
     /// The engine's candidates for this viewer that were not in the answer.
@@ -110,7 +110,7 @@ impl Session {
     }
 
     pub(super) async fn run(mut self) {
-        let mut pings = tokio::time::interval(PING_EVERY);
+        let mut pings = time::interval(PING_EVERY);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let end = loop {
             if let Err(end) = self.step(&mut pings).await {
@@ -283,7 +283,7 @@ impl Session {
             Ok(()) => {
                 // Asking again in one's own turn makes it no longer.
                 self.talks_until
-                    .get_or_insert_with(|| Instant::now() + LONGEST_TURN);
+                    .get_or_insert_with(|| time::Instant::now() + LONGEST_TURN);
                 ServerMessage::Talking
             }
             Err(refusal) => ServerMessage::hushed(Some(refusal.reason)),
@@ -460,9 +460,9 @@ impl Session {
 }
 
 /// Returns at that time, where there is one.
-async fn reached(at: Option<Instant>) {
+async fn reached(at: Option<time::Instant>) {
     match at {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
+        Some(at) => time::sleep_until(at).await,
         None => std::future::pending().await,
     }
 }
