@@ -106,6 +106,75 @@ async fn every_view_is_accessible_on_every_device() {
     }
 }
 
+/// Phones upright and on their side, the smallest, a small tablet; 320 by 256 is a laptop's page enlarged four times (WCAG 1.4.10).
+const SIZES: [[u32; 2]; 6] = [
+    [390, 844],
+    [844, 390],
+    [320, 568],
+    [568, 320],
+    [640, 960],
+    [320, 256],
+];
+
+/// Whether the middle of an element can be tapped where the page opens.
+fn in_reach(selector: &str) -> String {
+    format!(
+        "(() => {{
+           const element = document.querySelector('{selector}');
+           const {{ left, right, top, bottom }} = element.getBoundingClientRect();
+           return left >= 0 && right <= innerWidth && element.contains(document.elementFromPoint((left + right) / 2, (top + bottom) / 2));
+         }})()"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_gets_from_each_view_to_the_others_on_screens_of_every_size() {
+    let _turn = take_turn();
+    let gateway = house().await;
+    let device = Device {
+        phone: false, // whose size the driver keeps
+        dark: true,
+        german: true, // the longer words
+    };
+    on(device, &gateway, |page| async move {
+        let server = page.run("return location.origin").await;
+        let server = server.as_str().unwrap();
+        for [width, height] in SIZES {
+            let phone = height > 300;
+            let touch = json!({"enabled": phone, "maxTouchPoints": 5});
+            page.cdp("Emulation.setTouchEmulationEnabled", touch).await;
+            let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": phone});
+            page.cdp("Emulation.setDeviceMetricsOverride", size).await;
+            for (view, path, there) in [
+                ("wall", "/".to_owned(), "document.querySelectorAll('.tile').length === 2"),
+                ("camera", format!("/viewer?camera={OTHER_CAMERA}"), "document.querySelector('#log li')"),
+                ("events", "/events".to_owned(), "document.querySelectorAll('#events li').length >= 2"),
+                ("admin", "/admin".to_owned(), "document.querySelector('#system dl')"),
+            ] {
+                page.open(&format!("{server}{path}")).await;
+                let what = format!("{view} on {width}x{height}");
+                page.until(&what, there).await;
+                let widest = page.run("return document.documentElement.scrollWidth").await;
+                assert_eq!(widest, width, "{what} is as wide as the screen");
+                let on_its_side = view == "camera" && phone && width > height;
+                let ways: &[&str] = if on_its_side { &[".back"] } else { &[".nav a[href=\"/\"]", "#account"] };
+                for way in ways {
+                    page.until(&format!("{way} in reach, {what}"), &in_reach(way)).await;
+                }
+                if on_its_side {
+                    let filled = "document.querySelector('.stage').getBoundingClientRect().height === innerHeight";
+                    page.until(&format!("a picture that fills it, {what}"), filled).await;
+                    page.screenshot(&format!("camera-{width}x{height}")).await;
+                }
+                let found = violations(&page).await;
+                assert!(found.is_empty(), "{what}: {}", json!(found));
+            }
+        }
+    })
+    .await;
+    gateway.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_pages_of_strangers_are_accessible() {
     let _turn = take_turn();
