@@ -5,6 +5,8 @@
  */
 
 const CACHE = 'apiary-offline-1';
+/** Where pages leave the language that was chosen on them. */
+const LANGUAGE_CACHE = 'apiary-language';
 const PAGE = '/offline.html';
 /** What {@link PAGE} loads. */
 const FILES = [PAGE, '/assets/offline.css', '/assets/js/offline.js', '/assets/favicon.svg'];
@@ -16,7 +18,7 @@ worker.addEventListener('install', (/** @type {any} */ event) => {
 });
 
 worker.addEventListener('activate', (/** @type {any} */ event) => {
-  const old = caches.keys().then((names) => Promise.all(names.filter((name) => name !== CACHE).map((name) => caches.delete(name))));
+  const old = caches.keys().then((names) => Promise.all(names.filter((name) => ![CACHE, LANGUAGE_CACHE].includes(name)).map((name) => caches.delete(name))));
   event.waitUntil(old.then(() => worker.clients.claim()));
 });
 
@@ -69,8 +71,9 @@ function read(data) {
 }
 
 /** @param {Message} message */
-function show({ kind, activity, camera, name, at }) {
-  const language = navigator.language.startsWith('de') ? 'de' : 'en';
+async function show({ kind, activity, camera, name, at }) {
+  const left = await caches.match('/language', { cacheName: LANGUAGE_CACHE }).catch(() => undefined);
+  const language = (await left?.text() ?? navigator.language).startsWith('de') ? 'de' : 'en';
   const words = /** @type {Record<string, string>} */ (WORDS[language]);
   const time = new Date(at).toLocaleTimeString(language, { hour: '2-digit', minute: '2-digit' });
   const what = activity ?? words[kind] ?? kind;

@@ -120,6 +120,12 @@ async fn the_picture_is_enlarged_moved_and_kept_as_a_file() {
         page.click("#zoom-reset").await;
         page.until("whole again", &format!("{transform} === ''"))
             .await;
+        // Who dictates can have the keys off.
+        page.run("document.querySelector('.keys').open = true; return 0;").await;
+        page.click(".keys .switch").await;
+        press(&page, "+").await;
+        assert_eq!(page.run(&format!("return {transform}")).await, "");
+        page.click(".keys .switch").await;
         let wheel = "document.querySelector('.frame').dispatchEvent(new WheelEvent('wheel', {
             deltaY: -500, clientX: 300, clientY: 300, bubbles: true, cancelable: true }));";
         page.run(wheel).await;
@@ -216,15 +222,19 @@ async fn what_one_tells_the_camera_is_shown_when_it_reports_it() {
     .await;
 }
 
-/// Somebody presses the button and keeps it pressed, or lets go of it.
-async fn talk_button(page: &Page, what: &str) {
+/// Somebody presses the button and keeps it pressed, or lets go of it; or one right after the other.
+async fn talk_button(page: &Page, what: &[&str]) {
     let script = format!(
         "const button = document.getElementById('talk');
         button.setPointerCapture = () => {{}};
-        button.dispatchEvent(new PointerEvent('{what}', {{ button: 0, bubbles: true, cancelable: true }}));"
+        for (const what of {what:?}) button.dispatchEvent(new PointerEvent(what, {{ button: 0, bubbles: true, cancelable: true }}));"
     );
     page.run(&script).await;
 }
+
+const PRESS: &[&str] = &["pointerdown"];
+const LET_GO: &[&str] = &["pointerup"];
+const TAP: &[&str] = &["pointerdown", "pointerup"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_camera_hears_who_holds_the_button_and_the_others_see_it() {
@@ -242,7 +252,7 @@ async fn the_camera_hears_who_holds_the_button_and_the_others_see_it() {
         page.until("a button to talk", ready).await;
         other.until("the same there", ready).await;
 
-        talk_button(&page, "pointerdown").await;
+        talk_button(&page, PRESS).await;
         page.until(
             "its turn",
             "document.getElementById('talk').dataset.step === 'talking'",
@@ -276,7 +286,7 @@ async fn the_camera_hears_who_holds_the_button_and_the_others_see_it() {
         }
 
         // Half a second of sound was heard: that was no tap.
-        talk_button(&page, "pointerup").await;
+        talk_button(&page, LET_GO).await;
         page.until(
             "nobody's turn",
             "document.getElementById('talk').dataset.step === 'idle'",
@@ -294,10 +304,37 @@ async fn the_camera_hears_who_holds_the_button_and_the_others_see_it() {
         other.run(&key("keyup")).await;
         page.until("free again", ready).await;
 
+        // Pressed again before the microphone of the first time was there: none stays open.
+        let late = "window.microphones = [];
+            const real = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+            let both;
+            const areThere = new Promise((go) => { both = go; });
+            navigator.mediaDevices.getUserMedia = async (wanted) => {
+              const sound = await real(wanted);
+              microphones.push(...sound.getTracks());
+              if (microphones.length === 2) both();
+              await areThere;
+              return sound;
+            };";
+        page.run(late).await;
+        // A tap, a second one that ends it, and a third.
+        for step in ["asking", "idle", "talking"] {
+            talk_button(&page, TAP).await;
+            let there = format!("document.getElementById('talk').dataset.step === '{step}'");
+            page.until(step, &there).await;
+        }
+        talk_button(&page, TAP).await;
+        page.until(
+            "none is open",
+            "microphones.every(({ readyState }) => readyState === 'ended')",
+        )
+        .await;
+        page.until("free once more", ready).await;
+
         // A microphone that is refused is told of, and nobody's turn.
         page.run("navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('no', 'NotAllowedError'); };")
             .await;
-        talk_button(&page, "pointerdown").await;
+        talk_button(&page, PRESS).await;
         page.until(
             "what to do",
             "document.body.textContent.includes('may not use the microphone') \

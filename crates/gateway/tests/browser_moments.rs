@@ -263,3 +263,123 @@ async fn thirty_tabs_of_one_browser_all_know_how_things_stand() {
     .await;
     gateway.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_chosen_for_one_user_is_not_saved_for_another() {
+    let _turn = take_turn();
+    let gateway = closed_house().await;
+    let (principal, ip) = (Principal::anybody(), None);
+    for (name, role, cameras) in [
+        ("queen", Role::Admin, CameraScope::All),
+        ("scout", Role::Viewer, CameraScope::Only([].into())),
+    ] {
+        let new = NewUser {
+            name: name.to_owned(),
+            password: Secret::new(PASSWORD),
+            role,
+            cameras,
+        };
+        let actor = Actor {
+            principal: &principal,
+            ip,
+        };
+        gateway.accounts.create_user(actor, new).await.unwrap();
+    }
+    with_page(|page| async move {
+        let server = format!("http://{}", gateway.http);
+        page.open(&format!("{server}/login?next=/admin")).await;
+        page.fill(&[("#name", "queen"), ("#password", PASSWORD)]).await;
+        page.click("#submit").await;
+        page.until("all users", "document.querySelectorAll('#users li').length === 3").await;
+        page.run("localStorage.setItem('apiary.live-pictures', 'off')").await;
+        let change = |name: &str| {
+            format!("[...document.querySelectorAll('#users li')].find((row) => row.textContent.includes('{name}')).querySelector('.change').click()")
+        };
+        let users = async || {
+            let ask = "fetch('/api/users').then((answer) => answer.json()).then(({ users }) => { window.users = users.map(({ name, role, cameras }) => [name, role, cameras?.length ?? 'all'].join(' ')).sort(); }); return 0;";
+            page.run("window.users = null; return 0;").await;
+            page.run(ask).await;
+            page.until("the users", "window.users").await
+        };
+        let boxes = "[...document.querySelectorAll('#user-change [name=camera]')].map(({ checked }) => checked)";
+        page.run(&change("drone")).await;
+        page.until("its cameras", &format!("({boxes}).join() === 'false,true' && !document.querySelector('#user-change [name=all]').checked")).await;
+        page.fill(&[("#change-password", "another one")]).await;
+        page.run("document.getElementById('change-role').value = 'operator'; return 0;").await;
+        page.run(&change("scout")).await;
+        page.until("the other's form", "document.querySelector('#user-change h3').textContent.includes('scout')").await;
+        page.until("of its own", &format!("({boxes}).join() === 'false,false' && document.getElementById('change-role').value === 'viewer' && document.getElementById('change-password').value === ''")).await;
+        page.screenshot("user-change").await;
+        page.click("#user-change .primary").await;
+        page.until("saved", "!document.getElementById('user-change')").await;
+        assert_eq!(users().await, serde_json::json!(["drone viewer 1", "queen admin all", "scout viewer 0"]));
+
+        // No camera is none, and all is said.
+        page.run(&change("drone")).await;
+        page.until("its form", "document.querySelector('#user-change h3').textContent.includes('drone')").await;
+        page.run("document.querySelector('#user-change [name=camera]:checked').click(); return 0;").await;
+        page.click("#user-change .primary").await;
+        page.until("saved", "!document.getElementById('user-change')").await;
+        page.run(&change("scout")).await;
+        page.until("its form", "document.querySelector('#user-change h3').textContent.includes('scout')").await;
+        page.run("document.querySelector('#user-change [name=all]').click(); return 0;").await;
+        page.click("#user-change .primary").await;
+        page.until("saved", "!document.getElementById('user-change')").await;
+        assert_eq!(users().await, serde_json::json!(["drone viewer 0", "queen admin all", "scout viewer all"]));
+        gateway.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_cannot_be_loaded_whole_is_loaded_anew_once_and_says_so() {
+    let _turn = take_turn();
+    let gateway = Gateway::start().await;
+    gateway.camera_says_hello(CAMERA).await;
+    with_page(|page| async move {
+        page.open_quiet_dashboard(&format!("http://{}", gateway.http)).await;
+        page.until("the wall", "document.querySelector('.tile')").await;
+        page.cdp("Network.enable", serde_json::json!({})).await;
+        page.cdp("Network.setCacheDisabled", serde_json::json!({"cacheDisabled": true})).await;
+        let blocked = serde_json::json!({"urls": ["*/js/views/events*"]});
+        page.cdp("Network.setBlockedURLs", blocked).await;
+        page.run("window.before = true; return 0;").await;
+        page.click("a[href='/events']").await;
+        page.until("it is loaded anew", "!window.before && location.pathname === '/events'").await;
+        page.until("what is wrong", "document.getElementById('outdated')?.textContent.includes('could not be loaded') && !document.getElementById('outdated').hidden").await;
+        page.run("window.before = true; return 0;").await;
+        page.cdp("Network.setBlockedURLs", serde_json::json!({"urls": []})).await;
+        assert_eq!(page.run("return window.before").await, true, "not again and again");
+        page.click("#outdated button").await;
+        page.until("the events", "document.querySelector('#events li')").await;
+        gateway.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happened_while_the_news_were_away_is_read_again() {
+    let _turn = take_turn();
+    let gateway = closed_house().await;
+    with_page(|page| async move {
+        // The socket of the news is cut by the page, which keeps the server from letting it go on where it was.
+        let cut = "const Real = WebSocket; window.sockets = [];
+            window.WebSocket = class extends Real { constructor(url, ...more) {
+              url = new URL(url);
+              if (url.searchParams.has('after')) url.searchParams.set('after', 'long-ago');
+              super(url, ...more);
+              window.sockets.push(this);
+            } };";
+        page.run_in_each_document(cut).await;
+        page.open(&format!("http://{}/login?next=/events", gateway.http)).await;
+        page.fill(&[("#name", "drone"), ("#password", PASSWORD)]).await;
+        page.click("#submit").await;
+        page.until("the events", "document.querySelectorAll('#events li').length > 0 && window.sockets.length === 1").await;
+        let asked = "performance.getEntriesByType('resource').filter(({ name }) => name.includes('/api/events?')).length";
+        assert_eq!(page.run(&format!("return {asked}")).await, 1);
+        page.run("sockets[0].close(); return 0;").await;
+        page.until("read again", &format!("{asked} === 2")).await;
+        gateway.stop().await;
+    })
+    .await;
+}

@@ -252,6 +252,14 @@ async fn a_household_sets_up_shares_a_camera_and_ends_that() {
             )
             .await;
         guest.screenshot("share-ended").await;
+        // They have no account, so that a login would lead nowhere.
+        guest.click("#again").await;
+        guest
+            .until(
+                "the same",
+                "document.getElementById('veil-text').textContent.includes('share link has ended')",
+            )
+            .await;
         guest.open(&format!("{server}{link}")).await;
         guest
             .until(

@@ -263,6 +263,19 @@ async fn the_service_worker_shows_what_comes_in_the_language_of_the_browser() {
             assert!(title.ends_with(&OTHER_CAMERA[..8]), "{title}");
             let trial = json!({"kind": "test", "at": at});
             deliver(&trial.to_string(), "test", test).await;
+            // As chosen on the pages, whatever the browser's is.
+            let chosen = if german { "en" } else { "de" };
+            let leave = format!(
+                "caches.open('apiary-language').then((cache) => cache.put('/language', new Response('{chosen}'))).then(() => {{ window.left = true; }});"
+            );
+            page.run(&leave).await;
+            page.until("the language", "window.left").await;
+            let body = if german {
+                "Notifications work"
+            } else {
+                "Mitteilungen kommen"
+            };
+            deliver(&trial.to_string(), "test", body).await;
             // What is no message is shown too.
             deliver("no JSON", "other", "").await;
         };

@@ -60,8 +60,8 @@ export class ApiaryCamera extends LitElement {
 
   #join() {
     this.#leave();
-    const address = URL.parse(this.src, location.href);
-    if (!address || !this.camera) return;
+    if (!this.camera || !URL.canParse(this.src, location.href)) return;
+    const address = new URL(this.src, location.href);
     const server = { origin: address.origin, token: address.pathname === '/share' ? address.hash.slice(1) : '' };
     this.#refused = false;
     const player = new Player(this.camera, this.#video, server, () => { this.#refused = true; });

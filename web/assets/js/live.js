@@ -3,7 +3,8 @@
  * What goes on, as the server tells it: all cameras that one may see, and what happens to them. One socket a page, which takes up
  * where it was when it was lost.
  *
- * Fires `change` after each news, and `event` with what happened to a camera.
+ * Fires `change` after each news, `event` with what happened to a camera, and `back` when it was lost and is told again, with whether
+ * something was missed meanwhile.
  *
  * @typedef {import('./api.js').Camera} Camera
  * @typedef {import('./api.js').CameraEvent} CameraEvent
@@ -149,8 +150,9 @@ export class Live extends EventTarget {
     this.announce();
   }
 
-  /** @param {{time: string, version: string}} hello */
-  #onHello({ time, version }) {
+  /** @param {{time: string, version: string, resumed: boolean}} hello */
+  #onHello({ time, version, resumed }) {
+    if (this.#version) this.dispatchEvent(new CustomEvent('back', { detail: { missed: !resumed } }));
     this.connected = true;
     this.lost = false;
     this.#failures = 0;
@@ -180,7 +182,7 @@ export class Live extends EventTarget {
 }
 
 /**
- * The order that the server has: their owner's places first, the others by name, then by id.
+ * The order that the server has: their owner's places first, the others by id.
  *
  * @param {Camera} a
  * @param {Camera} b

@@ -3,7 +3,10 @@
 
 const ASK_EVERY_MS = 3000;
 
-if (navigator.language.startsWith('de')) {
+/** As chosen under Account, or the browser's. */
+const language = localStorage.getItem('apiary.language') ?? navigator.language;
+
+if (language.startsWith('de')) {
   document.documentElement.lang = 'de';
   set('title', 'Apiary ist nicht erreichbar');
   set('text', 'Dein Server antwortet nicht: Er ist aus, oder dieses Gerät ist nicht in seinem Netz. Diese Seite geht von selbst weiter, sobald er antwortet.');

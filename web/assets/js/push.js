@@ -10,7 +10,7 @@
  * @typedef {{public_key: string | null, kinds: string[], subscriptions: Device[]}} PushState
  */
 import { call } from './api.js';
-import { t } from './i18n/i18n.js';
+import { language, t } from './i18n/i18n.js';
 
 /** Safari on telephones and tablets of Apple, which call themselves Macs. */
 const IS_APPLE_TOUCH = /iPhone|iPad/.test(navigator.userAgent) || (/Macintosh/.test(navigator.userAgent) && navigator.maxTouchPoints > 1);
@@ -70,9 +70,16 @@ export async function unsubscribe(device) {
  * @param {PushSubscription} subscription
  * @returns {Promise<Device>}
  */
-function announce(subscription) {
+async function announce(subscription) {
+  await leaveLanguage();
   const { endpoint, keys } = subscription.toJSON();
   return call('POST', '/api/push/subscriptions', { endpoint, keys: { p256dh: keys?.p256dh, auth: keys?.auth }, name: deviceName() });
+}
+
+/** For the service worker, which writes what is shown and sees nothing else of the page. */
+async function leaveLanguage() {
+  const cache = await caches.open('apiary-language');
+  await cache.put('/language', new Response(language));
 }
 
 /** What people call it: `Chrome, Android`. */

@@ -35,6 +35,8 @@ export const me = {
   },
 };
 
+/** Who was known on this page at any time. */
+const seen = { guest: false, user: false };
 /** @type {() => void} */ let hear;
 /** Resolves once the server has said who looks: before that, {@link me} is nobody. */
 export const heard = /** @type {Promise<void>} */ (new Promise((resolve) => { hear = resolve; }));
@@ -43,6 +45,7 @@ export const heard = /** @type {Promise<void>} */ (new Promise((resolve) => { he
 export async function whoAmI() {
   /** @type {Answer} */ const answer = await call('GET', '/api/auth/me');
   me.user = answer.user;
+  if (answer.user) seen[answer.user.guest ? 'guest' : 'user'] = true;
   me.accounts = answer.accounts;
   me.mayTalk = answer.may_talk;
   hear();
@@ -56,12 +59,11 @@ export async function whoAmI() {
  * @returns {Promise<'known' | 'stranger' | 'unreachable'>}
  */
 export async function enter() {
-  const [wasGuest, wasKnown] = [me.user?.guest === true, me.user !== null];
   const answer = await whoAmI().catch(() => null);
   if (!answer) return 'unreachable';
   localStorage.setItem(KNOWN_KEY, answer.user ? 'yes' : 'no');
   if (answer.user) return 'known';
-  if (!wasGuest) location.replace(`/login?next=${encodeURIComponent(location.pathname + location.search)}${wasKnown ? '&ended' : ''}`);
+  if (!seen.guest) location.replace(`/login?next=${encodeURIComponent(location.pathname + location.search)}${seen.user ? '&ended' : ''}`);
   return 'stranger';
 }
 

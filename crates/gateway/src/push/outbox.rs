@@ -111,6 +111,10 @@ impl Outbox {
         {
             waiting.note = note.clone();
             waiting.expires = expires;
+            // What has to last before it is told begins anew.
+            if waiting.attempts == 0 && !delay.is_zero() {
+                waiting.due = Some(now + delay);
+            }
             return Ok(());
         }
         self.last.retain(|_, last| now < *last + QUIET_AFTER);
@@ -294,6 +298,23 @@ mod tests {
         rig.pass(2);
         assert_eq!(rig.due().unwrap().note, note(7, PushKind::Motion, 2));
         assert_eq!(rig.due(), None);
+    }
+
+    #[test]
+    fn what_has_to_last_begins_anew_when_it_happens_again() {
+        let mut rig = Rig::new();
+        let minute = Duration::from_secs(60);
+        let offline = |rig: &mut Rig, second| {
+            let note = note(7, PushKind::Offline, second);
+            rig.outbox.offer(rig.now, PHONE, &note, minute).unwrap();
+        };
+        offline(&mut rig, 1);
+        rig.pass(55);
+        offline(&mut rig, 56);
+        rig.pass(59);
+        assert_eq!(rig.due(), None);
+        rig.pass(1);
+        assert_eq!(rig.due().unwrap().note, note(7, PushKind::Offline, 56));
     }
 
     #[test]

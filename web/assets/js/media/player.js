@@ -90,9 +90,9 @@ export class Player extends EventTarget {
     return this.#wanted;
   }
 
-  /** Asks for the picture, and goes on asking until {@link stop}. */
+  /** Asks for the picture, and goes on asking until {@link stop}. Never again after {@link dispose}, whoever still asks. */
   play() {
-    if (this.#wanted) return;
+    if (this.#wanted || this.#lifetime.signal.aborted) return;
     this.#wanted = true;
     this.#failures = 0;
     this.#connect();

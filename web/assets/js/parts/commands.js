@@ -148,7 +148,7 @@ export class Commands extends AppElement {
     return html`<label>${label}<span class="with-state"><select name=${name} ?disabled=${disabled}
         @change=${(/** @type {Event} */ event) => this.#set(name, /** @type {HTMLSelectElement} */ (event.target).value)}>
       ${value === undefined ? html`<option selected disabled>–</option>` : nothing}
-      ${offered.map((offer) => html`<option value=${offer} ?selected=${offer === value}>${valueWords(offer)}</option>`)}
+      ${offered.map((offer) => html`<option value=${offer} .selected=${offer === value}>${valueWords(offer)}</option>`)}
     </select>${state}</span></label>`;
   }
 

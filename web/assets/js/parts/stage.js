@@ -14,11 +14,14 @@ import { Zoom } from '../media/zoom.js';
 import { number, sentence } from '../words.js';
 import { AppElement, GIVEN } from './element.js';
 import { icon } from './icons.js';
+import { isForPage } from './keys.js';
 import { attempt, tell } from './notice.js';
 
 const MUTED_KEY = 'apiary.muted';
 /** Controls go out of the picture's way after this time without a move, in full screen. */
 const CONTROLS_SHOWN_MS = 3000;
+/** Keys that do it once, however long they are held. */
+const ONCE = ['m', 'f', 'p', 's'];
 const SNAPSHOT_QUALITY = 0.92;
 /** A picture on a page that went out of sight is let go after this long, so that a glance elsewhere does not end it. */
 const LINGER_MS = 15_000;
@@ -163,14 +166,14 @@ export class Stage extends AppElement {
 
   /** @param {KeyboardEvent} event */
   #onKey(event) {
-    const typing = event.target instanceof Element && event.target.closest('input, select, textarea, dialog');
-    if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (!isForPage(event)) return;
     const zoom = this.#zoom;
     /** @type {Record<string, () => unknown>} */
     const actions = {
-      m: () => this.#toggleSound(), f: () => this.#toggleFullScreen(), p: () => this.#togglePip(), s: () => this.#snapshot(),
+      m: () => this.#toggleSound(), f: () => this.#toggleFullScreen(), s: () => this.#snapshot(),
       '+': () => zoom?.closer(), '-': () => zoom?.further(), 0: () => zoom?.reset(),
     };
+    if (document.pictureInPictureEnabled) actions['p'] = () => this.#togglePip();
     if (zoom && zoom.scale > 1) {
       Object.assign(actions, {
         ArrowLeft: () => zoom.step(-1, 0), ArrowRight: () => zoom.step(1, 0), ArrowUp: () => zoom.step(0, -1), ArrowDown: () => zoom.step(0, 1),
@@ -180,7 +183,7 @@ export class Stage extends AppElement {
     const action = actions[event.key];
     if (!action) return;
     event.preventDefault();
-    action();
+    if (!event.repeat || !ONCE.includes(event.key)) action();
   }
 
   #toggleSound() {

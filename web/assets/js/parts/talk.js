@@ -11,6 +11,7 @@ import { openMicrophone } from '../media/microphone.js';
 import { sentence } from '../words.js';
 import { AppElement } from './element.js';
 import { icon } from './icons.js';
+import { isForPage } from './keys.js';
 import { tell } from './notice.js';
 
 /** A shorter press is a tap: it begins what the next one ends, for hands that cannot hold. */
@@ -92,9 +93,8 @@ export class Talk extends AppElement {
   /** @param {KeyboardEvent} event */
   #onKey(event) {
     const { target } = event;
-    const typing = target instanceof Element && target.closest('input, select, textarea, dialog');
     const here = target instanceof Element && target.id === 'talk' && (event.key === ' ' || event.key === 'Enter');
-    const shortcut = event.key.toLowerCase() === 't' && !typing && !event.ctrlKey && !event.metaKey && !event.altKey;
+    const shortcut = event.key.toLowerCase() === 't' && (event.type === 'keyup' || isForPage(event));
     if (!here && !shortcut) return;
     event.preventDefault(); // no click besides
     if (event.repeat || this.find('#talk', HTMLButtonElement).disabled) return;
@@ -123,6 +123,7 @@ export class Talk extends AppElement {
     const player = /** @type {Player} */ (this.player);
     if (player.talks) {
       if (this.step !== 'idle') this.step = 'talking';
+      else void player.hush(); // let go of while it was asked for
     } else if (this.step !== 'idle' && this.#sound) {
       if (player.hushed) tell(sentence(player.hushed), true);
       this.#finish();
@@ -135,8 +136,8 @@ export class Talk extends AppElement {
     this.step = 'asking';
     try {
       const sound = await openMicrophone();
-      // Let go of before the microphone was there.
-      if (this.step !== 'asking') {
+      // Let go of before the microphone was there; or pressed again besides, which opened another one.
+      if (this.step !== 'asking' || this.#sound) {
         sound.stop();
         return;
       }

@@ -3,7 +3,7 @@
  * One's account: where one is logged in, what one shares, tokens, password, language. Administrators see what everybody shares and
  * where everybody is logged in.
  */
-import { html, nothing } from '../../vendor/lit.js';
+import { html, nothing, repeat } from '../../vendor/lit.js';
 import { call } from '../api.js';
 import { now } from '../clock.js';
 import { LANGUAGES, language, speak, t } from '../i18n/i18n.js';
@@ -22,7 +22,7 @@ const SHARE_HOURS = /** @type {const} */ ([1, 24, 168, 720]);
 export const ROLES = ['viewer', 'operator', 'admin'];
 
 export class Account extends AppElement {
-  static properties = { shares: { state: true }, sessions: { state: true }, tokens: { state: true }, secret: { state: true } };
+  static properties = { shares: { state: true }, sessions: { state: true }, tokens: { state: true }, secret: { state: true }, link: { state: true } };
 
   constructor() {
     super();
@@ -31,6 +31,7 @@ export class Account extends AppElement {
     /** @type {any[]} */ this.sessions = [];
     /** @type {any[]} */ this.tokens = [];
     /** A new token, shown once. */ this.secret = '';
+    /** A link that could not be copied. */ this.link = '';
   }
 
   connectedCallback() {
@@ -63,12 +64,23 @@ export class Account extends AppElement {
     </div>`;
   }
 
+  /** @param {string} link */
+  async #copy(link) {
+    this.link = '';
+    try {
+      await navigator.clipboard.writeText(link);
+      tell(t('shares.copied'));
+    } catch {
+      this.link = link; // without HTTPS browsers have no clipboard for pages
+    }
+  }
+
   #sharePanel() {
     const share = submits(async (field) => {
       const ends = new Date(now() + Number(field('time')) * HOUR_MS);
       const made = await call('POST', '/api/shares', { camera_id: field('camera'), label: field('label'), expires_at: ends.toISOString() });
       await this.#read();
-      await copy(location.origin + made.path);
+      await this.#copy(location.origin + made.path);
     });
     return html`<section class="panel" aria-labelledby="shares-title">
       <h2 id="shares-title">${t('shares.title')}</h2>
@@ -78,13 +90,15 @@ export class Account extends AppElement {
         title: t('shares.row', { camera: nameOf(one.camera_id), label: one.label }),
         facts: t('until', { time: moment(one.expires_at) }),
         actions: [
-          { words: t('shares.copy'), act: () => copy(location.origin + one.path) },
+          { words: t('shares.copy'), act: () => this.#copy(location.origin + one.path) },
           { words: t('end'), act: () => this.#end(`/api/shares/${one.id}`), id: 'end' },
         ],
       })), t('shares.none'))}
+      <p class="hint" ?hidden=${!this.link}>${t('shares.by-hand')}</p>
+      <p class="secret mono" id="share-link" ?hidden=${!this.link}>${this.link}</p>
       <form class="form inline" id="share-form" @submit=${share}>
         <label>${t('shares.camera')} <select name="camera" id="share-camera" required>
-          ${[...live.cameras.values()].map((camera) => html`<option value=${camera.camera_id}>${cameraName(camera.camera_id, camera.name)}</option>`)}
+          ${repeat(live.cameras.values(), (camera) => camera.camera_id, (camera) => html`<option value=${camera.camera_id}>${cameraName(camera.camera_id, camera.name)}</option>`)}
         </select></label>
         <label>${t('shares.label')} <input name="label" id="share-label" required maxlength="100" placeholder=${t('shares.label-example')}></label>
         <label>${t('shares.time')} <select name="time" id="share-time">
@@ -180,16 +194,6 @@ export function roleSelect(id, chosen) {
   const most = ROLES.indexOf(me.user?.role ?? 'viewer');
   return html`<select name="role" id=${id}>${ROLES.map((role, rank) => html`<option value=${role} ?selected=${role === chosen}
     ?disabled=${rank > most}>${roleWords(role)}</option>`)}</select>`;
-}
-
-/** @param {string} text */
-async function copy(text) {
-  try {
-    await navigator.clipboard.writeText(text);
-    tell(t('shares.copied'));
-  } catch {
-    tell(text); // without HTTPS browsers have no clipboard for pages
-  }
 }
 
 /** @param {string} camera */

@@ -1,6 +1,6 @@
 // @ts-check
 /** For administrators: how the server does, users and what they may see, webhooks, the log, the settings. */
-import { html, nothing } from '../../vendor/lit.js';
+import { html, keyed, nothing, repeat } from '../../vendor/lit.js';
 import { call } from '../api.js';
 import { reason, t } from '../i18n/i18n.js';
 import { live, Watching } from '../live.js';
@@ -17,7 +17,7 @@ import { roleSelect, seen } from './account.js';
 const WEBHOOKS_TIMEOUT_MS = 15_000;
 
 /**
- * @typedef {{id: string, name: string, role: string, cameras: string[] | null}} User
+ * @typedef {{id: string, name: string, role: string, cameras: string[] | null, provided: boolean}} User `provided`: logs in elsewhere
  * @typedef {{receiver: string, delivered: boolean, status: number | null, error: string | null,
  *   cause?: import('../i18n/i18n.js').Cause}} Report
  */
@@ -76,10 +76,7 @@ export class Admin extends AppElement {
 
   #add() {
     const add = submits(async (field, form) => {
-      const cameras = ticked(form, 'camera');
-      await call('POST', '/api/users', {
-        name: field('name'), password: field('password'), role: field('role'), ...(cameras.length > 0 && { cameras }),
-      });
+      await call('POST', '/api/users', { name: field('name'), password: field('password'), role: field('role'), cameras: chosenCameras(form, null) });
       await this.#read();
     });
     return html`<form class="form inline" id="user-form" @submit=${add}>
@@ -94,22 +91,22 @@ export class Admin extends AppElement {
   /** @param {User} user */
   #change(user) {
     const change = submits(async (field, form) => {
-      const cameras = ticked(form, 'camera');
-      const password = field('password');
-      await call('PATCH', `/api/users/${user.id}`, {
-        role: field('role'), cameras: cameras.length > 0 ? cameras : null, ...(password && { password }),
-      });
+      const own = user.provided ? {} : { role: field('role'), ...(field('password') && { password: field('password') }) };
+      await call('PATCH', `/api/users/${user.id}`, { ...own, cameras: chosenCameras(form, user.cameras) });
       this.edited = null;
       await this.#read();
     });
-    return html`<form class="form inline" id="user-change" @submit=${change}>
+    // A form of its own for each: what was chosen for one is not to be saved for another.
+    return keyed(user.id, html`<form class="form inline" id="user-change" @submit=${change}>
       <h3>${t('users.change', { name: user.name })}</h3>
-      <label>${t('role')} ${roleSelect('change-role', user.role)}</label>
-      <label>${t('users.password')} <input name="password" id="change-password" type="password" autocomplete="new-password" minlength="8"></label>
+      ${user.provided
+        ? html`<p class="hint">${t('users.provided')}</p>`
+        : html`<label>${t('role')} ${roleSelect('change-role', user.role)}</label>
+            <label>${t('users.password')} <input name="password" id="change-password" type="password" autocomplete="new-password" minlength="8"></label>`}
       ${cameraBoxes(user.cameras)}
       <button class="button primary">${t('save')}</button>
       <button type="button" class="button" @click=${() => { this.edited = null; }}>${t('cancel')}</button>
-    </form>`;
+    </form>`);
   }
 
   /** @param {User} user */
@@ -143,9 +140,19 @@ export class Admin extends AppElement {
 }
 customElements.define('apiary-admin', Admin);
 
-/** @param {string[] | null} chosen */
+/** @param {string[] | null} chosen null for all */
 function cameraBoxes(chosen) {
   return html`<fieldset class="user-cameras"><legend>${t('users.cameras')}</legend>
-    ${[...live.cameras.values()].map((camera) => html`<label><input type="checkbox" name="camera" value=${camera.camera_id}
-      .checked=${chosen?.includes(camera.camera_id) ?? false}>${cameraName(camera.camera_id, camera.name)}</label>`)}</fieldset>`;
+    <label><input type="checkbox" name="all" ?checked=${chosen === null}>${t('cameras.all')}</label>
+    ${repeat(live.cameras.values(), (camera) => camera.camera_id, (camera) => html`<label class="one"><input type="checkbox" name="camera"
+      value=${camera.camera_id} ?checked=${chosen?.includes(camera.camera_id) ?? false}>${cameraName(camera.camera_id, camera.name)}</label>`)}</fieldset>`;
+}
+
+/**
+ * @param {HTMLFormElement} form
+ * @param {string[] | null} before cameras without a box, which were never heard of yet, stay as they were
+ */
+function chosenCameras(form, before) {
+  if (ticked(form, 'all').length > 0) return null;
+  return [...ticked(form, 'camera'), ...(before ?? []).filter((camera) => !live.cameras.has(camera))];
 }

@@ -11,6 +11,10 @@ import { enter, me, wasKnown, WELCOMED_KEY } from '../session.js';
 
 document.documentElement.lang = language;
 
+/** When a page without its view was last loaded anew by itself. */
+const RELOADED_KEY = 'apiary.reloaded';
+const RELOAD_AGAIN_MS = 60_000;
+
 /** @typedef {{load: () => Promise<unknown>, render: () => unknown, gate?: true}} View `gate`: for strangers too */
 
 /** @type {View} */
@@ -69,9 +73,11 @@ export class App extends AppElement {
     try {
       await VIEWS[path]?.load();
     } catch {
-      this.#stuck = true; // the server is away, as is said above the view that stays
+      this.#stuck = true; // most often the server is away, as is said above the view that stays
+      this.requestUpdate();
       return;
     }
+    this.#stuck = false;
     if (path !== route.path) return;
     this.path = path;
     this.ready = true;
@@ -80,8 +86,8 @@ export class App extends AppElement {
 
   /** What stands on the page until there is a view stays until then. */
   shouldUpdate() {
-    if (this.#stuck && live.connected) location.reload();
-    return this.ready;
+    if (this.#stuck && live.connected) reloadOnce();
+    return this.ready || this.#stuck;
   }
 
   willUpdate() {
@@ -97,7 +103,7 @@ export class App extends AppElement {
   render() {
     const view = VIEWS[this.path];
     document.body.dataset.role = me.user?.role ?? '';
-    if (!view) return nothing;
+    if (!view) return html`<main id="main">${this.#trouble()}</main>`;
     if (view.gate) return html`<main class="gate" id="main">${view.render()}</main><apiary-notice></apiary-notice>`;
     return html`
       <a class="skip" href="#main">${t('skip')}</a>
@@ -135,11 +141,19 @@ export class App extends AppElement {
   #trouble() {
     const text = trouble();
     return html`<p class="notice bad" id="notice" role="status" ?hidden=${!text}>${text}</p>
-      <p class="notice" id="outdated" role="status" ?hidden=${!live.outdated}>${t('outdated')}
+      <p class="notice" id="outdated" role="status" ?hidden=${!live.outdated && !this.#stuck}>${t(live.outdated ? 'outdated' : 'stuck')}
         <button type="button" class="button" @click=${() => location.reload()}>${t('reload')}</button></p>`;
   }
 }
 customElements.define('apiary-app', App);
+
+/** Where that did not help a moment ago, it would not now either. */
+function reloadOnce() {
+  const last = Number(sessionStorage.getItem(RELOADED_KEY));
+  if (Date.now() - last < RELOAD_AGAIN_MS) return;
+  sessionStorage.setItem(RELOADED_KEY, String(Date.now()));
+  location.reload();
+}
 
 /** A device that is notified is so by the login that it has now. */
 async function keepNotified() {

@@ -16,6 +16,7 @@ import '../parts/commands.js';
 import { AppElement } from '../parts/element.js';
 import { icon } from '../parts/icons.js';
 import { Journal } from '../parts/journal.js';
+import { keysAreOn, switchKeys } from '../parts/keys.js';
 import '../parts/quality.js';
 import '../parts/stage.js';
 import '../parts/talk.js';
@@ -58,6 +59,7 @@ export class CameraView extends AppElement {
   /** A picture that ended returns by itself where that makes sense. */
   updated() {
     const [before, now, { player }] = [this.#before, this.#known, this];
+    if (live.over && player?.phase === 'retrying') player.stop(t('share.ended'));
     this.#before = now;
     if (!before || !now || !player || player.wanted || this.busy) return;
     if (mayReturn(before, now, player.phase === 'failed' ? 'failed' : 'stopped')) player.play();
@@ -110,8 +112,11 @@ export class CameraView extends AppElement {
 
   #keys() {
     return html`<details class="panel keys"><summary><h2>${t('keys.title')}</h2></summary>
+      <label class="switch"><input type="checkbox" role="switch" id="keys-on" .checked=${keysAreOn()}
+          @change=${(/** @type {Event} */ event) => switchKeys(/** @type {HTMLInputElement} */ (event.target).checked)}>
+        <span class="track" aria-hidden="true"></span><span>${t('keys.on')}</span></label>
       <dl class="numbers">
-        ${/** @type {const} */ (['M', 'F', 'P', 'S', 'T', '+', '0']).filter((key) => key !== 'T' || me.mayTalk).map((key) => html`<div><dt>${t(`keys.${key}`)}</dt><dd><kbd>${key === '+' ? '+ −' : key}</kbd></dd></div>`)}
+        ${/** @type {const} */ (['M', 'F', 'P', 'S', 'T', '+', '0']).filter((key) => (key !== 'T' || me.mayTalk) && (key !== 'P' || document.pictureInPictureEnabled)).map((key) => html`<div><dt>${t(`keys.${key}`)}</dt><dd><kbd>${key === '+' ? '+ −' : key}</kbd></dd></div>`)}
       </dl></details>`;
   }
 

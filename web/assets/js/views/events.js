@@ -18,9 +18,15 @@ import { cameraName, clock, day, number } from '../words.js';
 const PAGE = 50;
 
 export class Events extends AppElement {
-  static properties = { events: { state: true }, next: { state: true }, camera: { state: true }, kind: { state: true }, read: { state: true } };
+  static properties = {
+    events: { state: true }, next: { state: true }, camera: { state: true }, kind: { state: true }, read: { state: true }, reading: { state: true },
+  };
 
   #onEvent = (/** @type {Event} */ news) => this.#add(/** @type {CustomEvent<CameraEvent>} */ (news).detail);
+
+  #onBack = (/** @type {Event} */ news) => {
+    if (/** @type {CustomEvent} */ (news).detail.missed || !this.read) void this.#load('');
+  };
 
   constructor() {
     super();
@@ -30,18 +36,21 @@ export class Events extends AppElement {
     /** Of which camera alone. */ this.camera = '';
     /** Of which kind alone. */ this.kind = '';
     /** Whether the list was read at all. */ this.read = false;
+    /** Whether it is being read further. */ this.reading = false;
   }
 
   connectedCallback() {
     super.connectedCallback();
     document.title = `${t('nav.events')} · Apiary`;
     live.addEventListener('event', this.#onEvent);
+    live.addEventListener('back', this.#onBack);
     void this.#load('');
   }
 
   disconnectedCallback() {
     super.disconnectedCallback();
     live.removeEventListener('event', this.#onEvent);
+    live.removeEventListener('back', this.#onBack);
   }
 
   /** @param {CameraEvent} event */
@@ -57,6 +66,7 @@ export class Events extends AppElement {
       if (value) query.set(name, value);
     }
     const asked = `${this.camera} ${this.kind}`;
+    this.reading = true;
     await attempt(async () => {
       const { events, next } = await call('GET', `/api/events?${query}`);
       if (asked !== `${this.camera} ${this.kind}`) return; // another choice was made meanwhile
@@ -64,6 +74,7 @@ export class Events extends AppElement {
       this.next = next ?? null;
       this.read = true;
     });
+    this.reading = false;
   }
 
   render() {
@@ -81,7 +92,7 @@ export class Events extends AppElement {
       <div class="panel happenings" id="events" aria-live="polite">
         ${repeat(byDay(this.events), ([name]) => name, ([name, events]) => html`<h2>${name}</h2><ul class="rows">${repeat(events, ({ id }) => id, row)}</ul>`)}
         ${this.read && this.events.length === 0 ? html`<p class="hint">${t('events.none')}</p>` : nothing}
-        ${this.next ? html`<button type="button" class="button" id="more" @click=${() => this.#load(this.next ?? '')}>${t('events.more')}</button>` : nothing}
+        ${this.next ? html`<button type="button" class="button" id="more" ?disabled=${this.reading} @click=${() => this.#load(this.next ?? '')}>${t('events.more')}</button>` : nothing}
       </div>`;
   }
 
