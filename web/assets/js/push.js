@@ -71,7 +71,7 @@ export async function unsubscribe(device) {
  * @returns {Promise<Device>}
  */
 async function announce(subscription) {
-  await leaveLanguage();
+  await leaveLanguage().catch(() => {}); // they speak the browser's then
   const { endpoint, keys } = subscription.toJSON();
   return call('POST', '/api/push/subscriptions', { endpoint, keys: { p256dh: keys?.p256dh, auth: keys?.auth }, name: deviceName() });
 }
