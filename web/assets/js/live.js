@@ -3,8 +3,8 @@
  * What goes on, as the server tells it: all cameras that one may see, and what happens to them. One socket a page, which takes up
  * where it was when it was lost.
  *
- * Fires `change` after each news, `event` with what happened to a camera, and `back` when it was lost and is told again, with whether
- * something was missed meanwhile.
+ * Fires `change` after each news, `event` with what happened to a camera, and `told` when it begins to be told, at first or again,
+ * with whether something may have been missed.
  *
  * @typedef {import('./api.js').Camera} Camera
  * @typedef {import('./api.js').CameraEvent} CameraEvent
@@ -152,7 +152,7 @@ export class Live extends EventTarget {
 
   /** @param {{time: string, version: string, resumed: boolean}} hello */
   #onHello({ time, version, resumed }) {
-    if (this.#version) this.dispatchEvent(new CustomEvent('back', { detail: { missed: !resumed } }));
+    this.dispatchEvent(new CustomEvent('told', { detail: { missed: !resumed } }));
     this.connected = true;
     this.lost = false;
     this.#failures = 0;

@@ -36,6 +36,8 @@ use crate::telemetry::TRACE;
 const STOP_WAIT: Duration = Duration::from_secs(5);
 /// Longest that somebody waits for a camera's new name to be kept.
 const LABEL_PATIENCE: Duration = Duration::from_secs(5);
+/// How long somebody who asks what happened waits for what is being written.
+const CATCHING_UP: Duration = Duration::from_millis(500);
 /// Time for all streams to stop at the end of the program.
 const SHUTDOWN_STREAMS: Duration = Duration::from_millis(2500);
 /// Time for the other tasks, which have nothing to wait for.
@@ -299,6 +301,11 @@ impl Supervisor {
         limit: u32,
         before: Option<EventId>,
     ) -> Result<Vec<CameraEvent>, StoreError> {
+        if before.is_none() {
+            // Who was told of something before they ask finds it here, unless the database is slow.
+            let written = self.shared.writer.flush();
+            let _ = timeout(CATCHING_UP, written).await;
+        }
         self.shared.store.camera_events(filter, limit, before).await
     }
 

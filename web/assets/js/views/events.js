@@ -22,9 +22,12 @@ export class Events extends AppElement {
     events: { state: true }, next: { state: true }, camera: { state: true }, kind: { state: true }, read: { state: true }, reading: { state: true },
   };
 
+  /** What was told since the list was last asked for, which may not have it. @type {CameraEvent[]} */ #told = [];
+  /** Which reading of the list counts: the last that began at its top. */ #reading = 0;
+
   #onEvent = (/** @type {Event} */ news) => this.#add(/** @type {CustomEvent<CameraEvent>} */ (news).detail);
 
-  #onBack = (/** @type {Event} */ news) => {
+  #onTold = (/** @type {Event} */ news) => {
     if (/** @type {CustomEvent} */ (news).detail.missed || !this.read) void this.#load('');
   };
 
@@ -43,20 +46,22 @@ export class Events extends AppElement {
     super.connectedCallback();
     document.title = `${t('nav.events')} · Apiary`;
     live.addEventListener('event', this.#onEvent);
-    live.addEventListener('back', this.#onBack);
+    live.addEventListener('told', this.#onTold);
     void this.#load('');
   }
 
   disconnectedCallback() {
     super.disconnectedCallback();
     live.removeEventListener('event', this.#onEvent);
-    live.removeEventListener('back', this.#onBack);
+    live.removeEventListener('told', this.#onTold);
   }
 
   /** @param {CameraEvent} event */
   #add(event) {
     const wanted = (!this.camera || event.camera_id === this.camera) && (!this.kind || event.kind === this.kind);
-    if (wanted && !this.events.some(({ id }) => id === event.id)) this.events = [event, ...this.events];
+    if (!wanted || this.events.some(({ id }) => id === event.id)) return;
+    this.#told = [event, ...this.#told];
+    this.events = [event, ...this.events];
   }
 
   /** @param {string} before '' for the newest */
@@ -65,16 +70,20 @@ export class Events extends AppElement {
     for (const [name, value] of Object.entries({ before, camera: this.camera, kind: this.kind })) {
       if (value) query.set(name, value);
     }
-    const asked = `${this.camera} ${this.kind}`;
+    if (!before) {
+      this.#told = [];
+      this.#reading += 1;
+    }
+    const reading = this.#reading;
     this.reading = true;
     await attempt(async () => {
       const { events, next } = await call('GET', `/api/events?${query}`);
-      if (asked !== `${this.camera} ${this.kind}`) return; // another choice was made meanwhile
-      this.events = before ? [...this.events, ...events] : events;
+      if (reading !== this.#reading) return; // it was asked for anew meanwhile
+      this.events = before ? [...this.events, ...without(events, this.events)] : [...without(this.#told, events), ...events];
       this.next = next ?? null;
       this.read = true;
     });
-    this.reading = false;
+    if (reading === this.#reading) this.reading = false;
   }
 
   render() {
@@ -105,6 +114,15 @@ export class Events extends AppElement {
   }
 }
 customElements.define('apiary-events', Events);
+
+/**
+ * @param {CameraEvent[]} some
+ * @param {CameraEvent[]} others
+ */
+function without(some, others) {
+  const ids = new Set(others.map(({ id }) => id));
+  return some.filter(({ id }) => !ids.has(id));
+}
 
 /** @param {CameraEvent} event */
 function row(event) {
